@@ -1,0 +1,1 @@
+//! Where steps run: this host or a container.

@@ -1,0 +1,1 @@
+//! What happened outside that can start a run.

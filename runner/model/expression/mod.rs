@@ -1,0 +1,1 @@
+//! GitHub's expression language: `${{ }}` text to values.

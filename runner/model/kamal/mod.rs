@@ -1,0 +1,1 @@
+//! Kamal's `config/deploy.yml` and secrets files, read to typed values.

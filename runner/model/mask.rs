@@ -1,0 +1,1 @@
+//! Secrets, and text that is free of them.

@@ -1,0 +1,1 @@
+//! The records of a run and the events that tell of its progress.

@@ -1,0 +1,1 @@
+//! GitHub's workflow and action files, read to typed values.

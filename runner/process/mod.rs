@@ -1,0 +1,1 @@
+//! The only place that starts processes, and ends them with all their children.

@@ -1,0 +1,1 @@
+//! Connections to hosts by SSH.
