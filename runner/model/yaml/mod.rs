@@ -134,7 +134,7 @@ mod tests {
         let mut source = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
-            source.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+            source += &format!("a{level}: &a{level} [{aliases}]\n");
         }
         assert_eq!(
             parse(&source, Schema::Core12).unwrap_err()[0].code,

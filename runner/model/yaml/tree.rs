@@ -43,7 +43,7 @@ pub fn parse(source: &str, schema: Schema) -> Result<Option<Node>, Vec<Diagnosti
     };
     let root = match builder.document() {
         Ok(root) => root,
-        Err(problem) => return Err(vec![problem]),
+        Err(problem) => return Err(vec![*problem]),
     };
     if builder.found.is_empty() {
         Ok(root)
@@ -64,13 +64,13 @@ struct Builder<'a> {
 type Parsed<'a> = (Event<'a>, Span);
 
 impl<'a> Builder<'a> {
-    fn document(&mut self) -> Result<Option<Node>, Diagnostic> {
+    fn document(&mut self) -> Result<Option<Node>, Box<Diagnostic>> {
         let mut root = None;
         loop {
             let (event, span) = self.next()?;
             match event {
                 Event::DocumentStart(..) if root.is_some() => {
-                    return Err(Diagnostic::error(
+                    return fail(Diagnostic::error(
                         "yaml-documents",
                         &span,
                         "a second document begins here, but only one is read",
@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
         Ok(root.filter(|node| !(node.is_null() && node.is_omitted)))
     }
 
-    fn next(&mut self) -> Result<Parsed<'a>, Diagnostic> {
+    fn next(&mut self) -> Result<Parsed<'a>, Box<Diagnostic>> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, span_from(&span))),
             Some(Err(error)) => {
@@ -101,13 +101,13 @@ impl<'a> Builder<'a> {
                     end: position,
                     bytes: 0..0,
                 };
-                Err(Diagnostic::error(
+                fail(Diagnostic::error(
                     "yaml-syntax",
                     &at,
                     format!("invalid YAML: {}", error.info()),
                 ))
             }
-            None => Err(Diagnostic::error(
+            None => fail(Diagnostic::error(
                 "yaml-syntax",
                 &Span::START,
                 "the file ends too early",
@@ -115,7 +115,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn node(&mut self, (event, span): Parsed<'a>) -> Result<Node, Diagnostic> {
+    fn node(&mut self, (event, span): Parsed<'a>) -> Result<Node, Box<Diagnostic>> {
         self.nodes += 1;
         self.check_budget(&span)?;
         let before = self.nodes;
@@ -124,11 +124,11 @@ impl<'a> Builder<'a> {
                 self.scalar(text.into_owned(), style, tag.as_deref(), span),
                 anchor,
             ),
-            Event::SequenceStart(_, anchor, _) => (self.sequence(span)?, anchor),
-            Event::MappingStart(_, anchor, _) => (self.mapping(span)?, anchor),
+            Event::SequenceStart(_, anchor, _) => (self.sequence(&span)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.mapping(&span)?, anchor),
             Event::Alias(id) => return self.alias(id, &span),
             _ => {
-                return Err(Diagnostic::error(
+                return fail(Diagnostic::error(
                     "yaml-syntax",
                     &span,
                     "unexpected end of a collection",
@@ -142,9 +142,9 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn alias(&mut self, id: usize, span: &Span) -> Result<Node, Diagnostic> {
+    fn alias(&mut self, id: usize, span: &Span) -> Result<Node, Box<Diagnostic>> {
         let Some((node, size)) = self.anchors.get(&id) else {
-            return Err(Diagnostic::error(
+            return fail(Diagnostic::error(
                 "yaml-alias",
                 span,
                 "an alias stands inside its own anchor",
@@ -156,13 +156,13 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn check_budget(&self, span: &Span) -> Result<(), Diagnostic> {
+    fn check_budget(&self, span: &Span) -> Result<(), Box<Diagnostic>> {
         if self.nodes <= MAX_NODES {
             return Ok(());
         }
         let message =
             format!("the file has more than {MAX_NODES} nodes (aliases counted each time)");
-        Err(Diagnostic::error("yaml-size", span, message))
+        fail(Diagnostic::error("yaml-size", span, message))
     }
 
     fn scalar(&self, text: String, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Node {
@@ -193,18 +193,18 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn sequence(&mut self, span: Span) -> Result<Node, Diagnostic> {
+    fn sequence(&mut self, span: &Span) -> Result<Node, Box<Diagnostic>> {
         let mut items = Vec::new();
         loop {
             let (event, at) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
-                return Ok(collection(Kind::Sequence(items), &span, &at));
+                return Ok(collection(Kind::Sequence(items), span, &at));
             }
             items.push(self.node((event, at))?);
         }
     }
 
-    fn mapping(&mut self, span: Span) -> Result<Node, Diagnostic> {
+    fn mapping(&mut self, span: &Span) -> Result<Node, Box<Diagnostic>> {
         let mut mapping = Mapping::default();
         let mut merged: Vec<Entry> = Vec::new();
         let mut seen: HashSet<String> = HashSet::new();
@@ -234,7 +234,7 @@ impl<'a> Builder<'a> {
             .entries
             .last()
             .map_or_else(|| span.clone(), |entry| entry.value.span.clone());
-        Ok(collection(Kind::Mapping(mapping), &span, &end))
+        Ok(collection(Kind::Mapping(mapping), span, &end))
     }
 
     fn report_duplicate(&mut self, mapping: &Mapping, key: &Node, folded: &str) {
@@ -261,6 +261,11 @@ impl<'a> Builder<'a> {
         brought.append(&mut mapping.entries);
         mapping.entries = brought;
     }
+}
+
+/// Boxed, since a diagnostic is large and every call of the builder can return one.
+fn fail<T>(problem: Diagnostic) -> Result<T, Box<Diagnostic>> {
+    Err(Box::new(problem))
 }
 
 fn same_key(a: &Node, b: &Node) -> bool {
