@@ -1,1 +1,14 @@
 //! GitHub's workflow and action files, read to typed values.
+//!
+//! The authority is GitHub's own converter (`src/Sdk/WorkflowParser` in `actions/runner`) and its
+//! schema `workflow-v1.0.json`.
+
+mod model;
+mod token;
+
+pub use model::{
+    ActionInput, ActionManifest, ActionReference, ActionRuns, CallInterface, CallJob, CallSecrets,
+    Condition, Input, InputKind, Job, JobBody, Located, RunDefaults, Schedule, Step, StepBody,
+    StepsJob, Strategy, Trigger, Triggers, Workflow,
+};
+pub use token::{Token, TokenKind};

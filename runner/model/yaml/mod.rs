@@ -15,6 +15,8 @@ pub use tree::{Schema, parse};
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn read(source: &str, schema: Schema) -> Node {
@@ -134,7 +136,7 @@ mod tests {
         let mut source = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
-            source += &format!("a{level}: &a{level} [{aliases}]\n");
+            writeln!(source, "a{level}: &a{level} [{aliases}]").unwrap();
         }
         assert_eq!(
             parse(&source, Schema::Core12).unwrap_err()[0].code,
