@@ -190,64 +190,78 @@ fn learn<A: Automaton>(
     Some(start)
 }
 
-/// The pairs of bytes with which a pattern begins: most text is passed over by looking at these.
+/// How patterns begin: most bytes are passed over by looking at a few of them at once.
+///
+/// Two bytes where there is a pattern of less than four, else four.
 struct Starts {
-    /// One bit a pair.
-    pairs: Box<[u64; 1024]>,
-    /// One flag a first byte, for the last byte of a stretch.
-    firsts: [bool; 256],
+    width: Width,
+    /// One bit for each pair of bytes, or for each hash of four bytes.
+    bits: Box<[u64; 1024]>,
+}
+
+#[derive(Clone, Copy)]
+enum Width {
+    Two,
+    Four,
 }
 
 impl Starts {
     fn new(patterns: &BTreeSet<String>) -> Self {
-        let mut pairs = Box::new([0; 1024]);
-        let mut firsts = [false; 256];
-        let mut mark = |first: u8, second: u8| {
-            let pair = Self::pair(first, second);
-            if let Some(word) = pairs.get_mut(pair >> 6) {
-                *word |= 1_u64 << (pair & 63);
+        let mut bits = Box::new([0; 1024]);
+        let mut mark = |slot: u16| {
+            if let Some(word) = bits.get_mut(usize::from(slot >> 6)) {
+                *word |= 1_u64 << (slot & 63);
             }
         };
+        let width = if patterns.iter().all(|pattern| pattern.len() >= 4) {
+            Width::Four
+        } else {
+            Width::Two
+        };
         for pattern in patterns {
-            match pattern.as_bytes() {
-                [] => continue,
-                [only] => (0..=u8::MAX).for_each(|second| mark(*only, second)),
-                [first, second, ..] => mark(*first, *second),
-            }
-            if let Some(flag) = pattern
-                .bytes()
-                .next()
-                .and_then(|first| firsts.get_mut(usize::from(first)))
-            {
-                *flag = true;
+            match (width, pattern.as_bytes()) {
+                (Width::Four, [a, b, c, d, ..]) => mark(slot_of_four([*a, *b, *c, *d])),
+                (_, [first, second, ..]) => mark(u16::from_le_bytes([*first, *second])),
+                (_, [only]) => {
+                    (0..=u8::MAX).for_each(|second| mark(u16::from_le_bytes([*only, second])));
+                }
+                (_, []) => {}
             }
         }
-        Self { pairs, firsts }
+        Self { width, bits }
     }
 
-    /// Returns the first place from `at` on where a pattern can begin, or the end.
+    /// Returns the first place from `at` on where a pattern can begin.
+    ///
+    /// The last bytes, too few to be looked at, always count as such a place.
     fn next(&self, bytes: &[u8], at: usize) -> usize {
         let rest = bytes.get(at..).unwrap_or_default();
-        if let Some(skipped) = rest
-            .array_windows()
-            .position(|[first, second]| self.has(*first, *second))
-        {
-            return at + skipped;
-        }
-        match rest.last() {
-            Some(last) if self.firsts.get(usize::from(*last)) == Some(&true) => bytes.len() - 1,
-            _ => bytes.len(),
-        }
+        let (place, seen) = match self.width {
+            Width::Two => (
+                rest.array_windows()
+                    .position(|two| self.has(u16::from_le_bytes(*two))),
+                2,
+            ),
+            Width::Four => (
+                rest.array_windows()
+                    .position(|four| self.has(slot_of_four(*four))),
+                4,
+            ),
+        };
+        at + place.unwrap_or((rest.len() + 1).saturating_sub(seen))
     }
 
-    fn has(&self, first: u8, second: u8) -> bool {
-        let pair = Self::pair(first, second);
-        self.pairs
-            .get(pair >> 6)
-            .is_some_and(|word| word >> (pair & 63) & 1 == 1)
+    fn has(&self, slot: u16) -> bool {
+        self.bits
+            .get(usize::from(slot >> 6))
+            .is_some_and(|word| word >> (slot & 63) & 1 == 1)
     }
+}
 
-    fn pair(first: u8, second: u8) -> usize {
-        usize::from(first) << 8 | usize::from(second)
-    }
+/// Spreads four bytes over the slots.
+fn slot_of_four(four: [u8; 4]) -> u16 {
+    let [.., high, low] = u32::from_le_bytes(four)
+        .wrapping_mul(0x9e37_79b1)
+        .to_le_bytes();
+    u16::from_le_bytes([high, low])
 }

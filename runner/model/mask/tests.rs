@@ -286,30 +286,41 @@ fn a_shortened_text_says_so() {
 #[test]
 #[ignore = "measures, decides nothing"]
 fn speed_of_a_stream() {
-    let masker = Masker::new();
-    for index in 0..20 {
-        masker.add(&format!(
-            "s3cr3t-{index}-{:x}",
-            0x1234_5678_9abc_u64 * (index + 3)
-        ));
-    }
-    let line =
-        "2026-11-24T10:00:00Z compiling reportify-api v1.2.3 (/home/user/src): 200 OK, id=9f3a\n";
-    let data = line.repeat(1024 * 1024 / line.len() * 64);
-    for (name, masker) in [("none", Masker::new()), ("twenty", masker)] {
-        let mut stream = masker.stream();
-        let mut out = MaskedBytes::default();
-        let clock = tick();
-        for chunk in data.as_bytes().chunks(16 * 1024) {
-            out.clear();
-            stream.push(chunk, &mut out);
+    let mut random = Random(3);
+    let mut secrets = |count: usize, length: usize| {
+        let masker = Masker::new();
+        for _ in 0..count {
+            let hex = (0..length).map(|_| char::from(b"0123456789abcdef"[random.below(16)]));
+            let text: String = hex.collect();
+            masker.add(&text.replace("00", "\n"));
         }
-        let took = clock.elapsed();
-        println!(
-            "{name}: {:.0} MB/s, held {}",
-            data.len() as f64 / 1e6 / took.as_secs_f64(),
-            stream.held()
-        );
+        masker
+    };
+    let line = "2026-11-24T10:00:00Z compiling app v1.2.3 (/home/user/src): 200 OK, id=9f3a\n";
+    let data = line.repeat(1024 * 1024 / line.len() * 64);
+    let digest = "sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1\n";
+    let digests = digest.repeat(1024 * 1024 / digest.len() * 64);
+    for (name, masker) in [
+        ("none", Masker::new()),
+        ("20 of 36", secrets(20, 36)),
+        ("60 of 60", secrets(60, 60)),
+        ("4 of 3000", secrets(4, 3000)),
+    ] {
+        let clock = tick();
+        masker.mask("x");
+        let built = clock.elapsed();
+        for (what, data) in [("lines", &data), ("digests", &digests)] {
+            let mut stream = masker.stream();
+            let mut out = MaskedBytes::default();
+            let clock = tick();
+            for chunk in data.as_bytes().chunks(16 * 1024) {
+                out.clear();
+                stream.push(chunk, &mut out);
+            }
+            let took = clock.elapsed().as_secs_f64();
+            let speed = data.len() as f64 / 1e6 / took;
+            println!("{name}: {what} {speed:.0} MB/s, built in {built:?}");
+        }
     }
 }
 
