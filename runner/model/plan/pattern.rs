@@ -126,6 +126,17 @@ impl PatternList {
     }
 }
 
+/// Tells whether the patterns of `branches`, `tags` or `paths` let nothing in at all.
+///
+/// That is so where each of them only takes out, for which GitHub's documentation asks for another
+/// one: the workflow never runs.
+pub fn only_takes_out<S: AsRef<str>>(patterns: &[S]) -> bool {
+    !patterns.is_empty()
+        && patterns
+            .iter()
+            .all(|pattern| pattern.as_ref().starts_with('!'))
+}
+
 /// Finds everything that is wrong in a pattern.
 pub fn check(text: &str, kind: PatternKind) -> Vec<PatternProblem> {
     let (pieces, mut problems) = read(text);
@@ -435,6 +446,13 @@ mod tests {
             let list = PatternList::new(&patterns).unwrap();
             assert_eq!(list.includes(name), expected, "{patterns:?} {name}");
         }
+    }
+
+    #[test]
+    fn a_list_of_negative_patterns_lets_nothing_in() {
+        assert!(only_takes_out(&["!main", "!dev"]));
+        assert!(!only_takes_out(&["!main", "**"]));
+        assert!(!only_takes_out::<&str>(&[]));
     }
 
     #[test]
