@@ -1,1 +1,0 @@
-//! Secrets, and text that is free of them.
