@@ -6,8 +6,9 @@ use serde_json::Value as Json;
 
 use super::filter::{Decision, EventFacts, Filters, decide};
 use super::matrix::{self, Cell};
+use super::name;
 use super::pattern::{self, PatternKind};
-use crate::expression::Value;
+use crate::expression::{EvaluationError, Scope, StatusFunction, Template, Value};
 
 #[expect(clippy::disallowed_methods, reason = "a test may read its cases")]
 fn conformance(file: &str) -> Option<String> {
@@ -75,6 +76,14 @@ fn matrices_expand_as_the_table_says() {
         let got: Vec<Json> = cells.iter().map(cell_values).collect();
         let expected = doubles(&case["expected"]);
         assert_eq!(&got, expected.as_array().unwrap(), "{}", case["id"]);
+        if let Some(job) = case["jobName"].as_str() {
+            let template = Template::parse(job).unwrap();
+            let names: Vec<String> = cells
+                .iter()
+                .map(|cell| template.evaluate_to_string(&Within(cell)).unwrap())
+                .collect();
+            assert_eq!(names, texts(&case["expectedNames"]), "{}", case["id"]);
+        }
     }
 }
 
@@ -167,15 +176,13 @@ fn jobs_expand_as_the_documents_say() {
                 continue;
             };
             for cell in matrix::expand(&matrix).unwrap() {
-                let mut text = name.clone();
-                for (key, value) in cell.values().iter() {
-                    let marker = format!("${{{{ matrix.{key} }}}}");
-                    text = text.replace(&marker, &value.to_text());
-                }
-                if !name.contains("${{") {
-                    text = cell.name(&name);
-                }
-                got.insert((id.clone(), text));
+                let template = Template::parse(&name).unwrap();
+                let shown = if template.is_literal() {
+                    cell.name(&name)
+                } else {
+                    name::shown(&template.evaluate_to_string(&Within(&cell)).unwrap())
+                };
+                got.insert((id.clone(), shown));
             }
         }
         let expected: BTreeSet<(String, String)> = expected
@@ -184,6 +191,23 @@ fn jobs_expand_as_the_documents_say() {
             .map(|(id, name, _)| (id, name.unwrap()))
             .collect();
         assert_eq!(got, expected, "{file}");
+    }
+}
+
+/// The `matrix` context of a cell and nothing else.
+struct Within<'a>(&'a Cell);
+
+impl Scope for Within<'_> {
+    fn context(&self, name: &str) -> Option<Value> {
+        (name == "matrix").then(|| Value::from(self.0.values().clone()))
+    }
+
+    fn status(&self, _: StatusFunction, _: &[Value]) -> Result<bool, EvaluationError> {
+        panic!("no name asks for a status")
+    }
+
+    fn hash_files(&self, _: &[String]) -> Result<String, EvaluationError> {
+        panic!("no name hashes files")
     }
 }
 
