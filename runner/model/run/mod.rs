@@ -2,6 +2,16 @@
 
 pub mod command;
 pub mod command_file;
+mod envelope;
+mod event;
+mod record;
 
 #[cfg(test)]
 mod tests;
+
+pub use envelope::{Attempt, Envelope, Fence, JobKey, RunId, Timestamp};
+pub use event::{
+    Annotation, AnnotationLevel, DeployOutcome, DeployProgress, JobEnd, PlannedJob, RunEvent,
+    RunOutcome, Stream,
+};
+pub use record::{Conclusion, Status};

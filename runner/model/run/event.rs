@@ -1,0 +1,241 @@
+//! What happens in a run, as everyone outside sees it.
+
+use serde::{Deserialize, Serialize};
+
+use super::envelope::JobKey;
+use super::record::Conclusion;
+use crate::mask::Masked;
+
+/// Something that happened in a run; every text in it is free of secrets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunEvent {
+    /// The run began.
+    RunStarted {
+        /// The workflow's name.
+        workflow: Masked,
+        /// The event that started it.
+        event: Masked,
+    },
+    /// A job was created; its matrix is expanded and its name known.
+    JobPlanned {
+        /// The job.
+        job: JobKey,
+        /// Its key in the file and its name on the checks page.
+        planned: PlannedJob,
+    },
+    /// A job began.
+    JobStarted {
+        /// The job.
+        job: JobKey,
+    },
+    /// A step began.
+    StepStarted {
+        /// The job.
+        job: JobKey,
+        /// The step's number in the job, from 1.
+        step: u32,
+        /// Its name on the job's page.
+        name: Masked,
+    },
+    /// A step printed whole lines.
+    Output {
+        /// The job.
+        job: JobKey,
+        /// The step's number; 0 for the job's own words.
+        step: u32,
+        /// Where from.
+        stream: Stream,
+        /// One or more lines; only the last can be without end of line.
+        text: Masked,
+    },
+    /// A notice, a warning or an error, with the place that it speaks of.
+    Annotation {
+        /// The job.
+        job: JobKey,
+        /// The step's number.
+        step: u32,
+        /// What and where.
+        annotation: Annotation,
+    },
+    /// A step ended.
+    StepFinished {
+        /// The job.
+        job: JobKey,
+        /// The step's number.
+        step: u32,
+        /// Its name; of a skipped step nothing else was told.
+        name: Masked,
+        /// How it ended, before `continue-on-error`.
+        outcome: Conclusion,
+        /// How it counts.
+        conclusion: Conclusion,
+        /// How long it took, in milliseconds.
+        milliseconds: u64,
+    },
+    /// A step left a summary in Markdown.
+    Summary {
+        /// The job.
+        job: JobKey,
+        /// The step's number.
+        step: u32,
+        /// The Markdown.
+        text: Masked,
+    },
+    /// A deployment went on by a phase on a host.
+    Deployment {
+        /// The job.
+        job: JobKey,
+        /// What it is doing.
+        progress: DeployProgress,
+    },
+    /// A job ended.
+    JobFinished {
+        /// The job.
+        job: JobKey,
+        /// How.
+        end: JobEnd,
+    },
+    /// The run ended.
+    RunFinished {
+        /// How.
+        outcome: RunOutcome,
+    },
+}
+
+impl RunEvent {
+    /// Returns the job that the event is of, if it is not of the whole run.
+    pub fn job(&self) -> Option<JobKey> {
+        match self {
+            Self::RunStarted { .. } | Self::RunFinished { .. } => None,
+            Self::JobPlanned { job, .. }
+            | Self::JobStarted { job }
+            | Self::StepStarted { job, .. }
+            | Self::Output { job, .. }
+            | Self::Annotation { job, .. }
+            | Self::StepFinished { job, .. }
+            | Self::Summary { job, .. }
+            | Self::Deployment { job, .. }
+            | Self::JobFinished { job, .. } => Some(*job),
+        }
+    }
+}
+
+/// What is known of a job when it is created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlannedJob {
+    /// Its key under `jobs`.
+    pub id: Masked,
+    /// Its name on the checks page.
+    pub name: Masked,
+    /// The keys of the jobs that it needs.
+    pub needs: Vec<Masked>,
+}
+
+/// Where output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// The step's own output, standard output and standard error together.
+    Step,
+    /// The runner's words about the step: commands, reasons.
+    Runner,
+    /// Debug lines, shown where debug logging is on.
+    Debug,
+}
+
+/// How much an annotation weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnnotationLevel {
+    /// `::notice::`.
+    Notice,
+    /// `::warning::`.
+    Warning,
+    /// `::error::`.
+    Error,
+}
+
+/// A message for a place in a file, or of the step as a whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Annotation {
+    /// How much it weighs.
+    pub level: AnnotationLevel,
+    /// The message.
+    pub message: Masked,
+    /// A title.
+    pub title: Option<Masked>,
+    /// The file that it speaks of.
+    pub file: Option<Masked>,
+    /// The first line, from 1.
+    pub line: Option<u32>,
+    /// The last line.
+    pub end_line: Option<u32>,
+    /// The first column, from 1.
+    pub column: Option<u32>,
+    /// The last column.
+    pub end_column: Option<u32>,
+}
+
+impl Annotation {
+    /// Returns an annotation of the step as a whole.
+    pub fn new(level: AnnotationLevel, message: Masked) -> Self {
+        Self {
+            level,
+            message,
+            title: None,
+            file: None,
+            line: None,
+            end_line: None,
+            column: None,
+            end_column: None,
+        }
+    }
+}
+
+/// What a deployment is doing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeployProgress {
+    /// The phase, as in the journal.
+    pub phase: Masked,
+    /// The host, where it is about one.
+    pub host: Option<Masked>,
+    /// What is done, in words.
+    pub text: Masked,
+    /// How long it took, in milliseconds, once it is done.
+    pub milliseconds: Option<u64>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobEnd {
+    /// How it ended.
+    pub conclusion: Conclusion,
+    /// Why, where that is not plain from the steps: a skipped need, a time limit.
+    pub reason: Option<Masked>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+    /// What became of a deployment that it had open.
+    pub deploy: Option<DeployOutcome>,
+}
+
+/// What became of a deployment that did not go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeployOutcome {
+    /// Everything was put back.
+    Undone,
+    /// Something could not be put back.
+    UndoIncomplete,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOutcome {
+    /// How it ended.
+    pub conclusion: Conclusion,
+    /// Whether a job was ended by its time limit and none failed.
+    pub is_timed_out: bool,
+    /// What became of a deployment that did not go through.
+    pub deploy: Option<DeployOutcome>,
+}
