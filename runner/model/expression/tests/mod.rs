@@ -1,0 +1,3 @@
+//! Tables for the whole room, distilled from GitHub's rules.
+
+mod conformance;
