@@ -3,12 +3,22 @@
 //! The authority is GitHub's own converter (`src/Sdk/WorkflowParser` in `actions/runner`) and its
 //! schema `workflow-v1.0.json`.
 
+mod action;
+#[cfg(test)]
+mod conformance;
+mod evaluate;
 mod model;
+mod parse;
+mod schema;
 mod token;
 
+pub use action::parse_action;
+
+pub use evaluate::TokenError;
 pub use model::{
     ActionInput, ActionManifest, ActionReference, ActionRuns, CallInterface, CallJob, CallSecrets,
     Condition, Input, InputKind, Job, JobBody, Located, RunDefaults, Schedule, Step, StepBody,
     StepsJob, Strategy, Trigger, Triggers, Workflow,
 };
+pub use parse::parse;
 pub use token::{Token, TokenKind};

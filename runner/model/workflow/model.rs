@@ -70,8 +70,12 @@ pub struct Trigger {
     pub paths: Option<Vec<Located<String>>>,
     /// `paths-ignore`.
     pub paths_ignore: Option<Vec<Located<String>>>,
-    /// `workflows` of `workflow_run`, and `names` and `versions` of `image_version`.
+    /// `workflows` of `workflow_run`.
     pub workflows: Option<Vec<Located<String>>>,
+    /// `names` of `image_version`.
+    pub names: Option<Vec<Located<String>>>,
+    /// `versions` of `image_version`.
+    pub versions: Option<Vec<Located<String>>>,
 }
 
 /// One entry of `schedule`.
@@ -115,6 +119,18 @@ pub enum InputKind {
     Environment,
 }
 
+impl std::fmt::Display for InputKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::String => "string",
+            Self::Boolean => "boolean",
+            Self::Number => "number",
+            Self::Choice => "choice",
+            Self::Environment => "environment",
+        })
+    }
+}
+
 /// `workflow_call`: what a caller gives and gets.
 #[derive(Debug, Clone, Default)]
 pub struct CallInterface {
@@ -129,6 +145,8 @@ pub struct CallInterface {
 /// `defaults.run` of a workflow or a job.
 #[derive(Debug, Clone, Default)]
 pub struct RunDefaults {
+    /// The whole of `run` where it is one expression that gives the mapping.
+    pub whole: Option<Token>,
     /// `shell`.
     pub shell: Option<Token>,
     /// `working-directory`.
@@ -232,6 +250,8 @@ pub enum CallSecrets {
 pub struct Strategy {
     /// Where it stands.
     pub span: Span,
+    /// The whole of `strategy` where it is one expression that gives the mapping.
+    pub whole: Option<Token>,
     /// `matrix`: a mapping, or an expression that gives one.
     pub matrix: Option<Token>,
     /// `fail-fast`.
@@ -299,6 +319,8 @@ pub enum StepBody {
 pub enum ActionReference {
     /// `./path`, in the workspace.
     Local(String),
+    /// `$/path`, in the repository and at the commit of the workflow itself.
+    SelfRepository(String),
     /// `docker://image`.
     Docker(String),
     /// `owner/repository/path@reference`.
@@ -318,6 +340,7 @@ impl std::fmt::Display for ActionReference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Local(path) => f.write_str(path),
+            Self::SelfRepository(path) => write!(f, "$/{path}"),
             Self::Docker(image) => write!(f, "docker://{image}"),
             Self::Repository {
                 owner,

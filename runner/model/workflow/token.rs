@@ -25,9 +25,11 @@ pub enum TokenKind {
     String(String),
     /// Text with at least one `${{ }}` in it.
     Expression(Template),
+    /// `${{ insert }}`, only as a key: the pairs of its value stand here.
+    Insert,
     /// A list.
     Sequence(Vec<Token>),
-    /// Keys and values in the order written; a key can be `${{ insert }}`.
+    /// Keys and values in the order written.
     Mapping(Vec<(Token, Token)>),
 }
 
@@ -37,6 +39,43 @@ impl Token {
         match &self.kind {
             TokenKind::String(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// Returns the list if it is one.
+    pub fn as_sequence(&self) -> Option<&[Self]> {
+        match &self.kind {
+            TokenKind::Sequence(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Returns the pairs if it is a mapping.
+    pub fn as_mapping(&self) -> Option<&[(Self, Self)]> {
+        match &self.kind {
+            TokenKind::Mapping(pairs) => Some(pairs),
+            _ => None,
+        }
+    }
+
+    /// Returns the value of a literal key of a mapping.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let pair = |(name, _): &&(Self, Self)| name.as_literal() == Some(key);
+        self.as_mapping()?.iter().find(pair).map(|(_, value)| value)
+    }
+
+    /// Tells whether it is an expression or one stands anywhere in it.
+    pub fn has_expression(&self) -> bool {
+        match &self.kind {
+            TokenKind::Expression(_) | TokenKind::Insert => true,
+            TokenKind::Sequence(items) => items.iter().any(Self::has_expression),
+            TokenKind::Mapping(pairs) => pairs
+                .iter()
+                .any(|(key, value)| key.has_expression() || value.has_expression()),
+            TokenKind::Null
+            | TokenKind::Boolean(_)
+            | TokenKind::Number(_)
+            | TokenKind::String(_) => false,
         }
     }
 }
