@@ -270,12 +270,6 @@ pub fn leftovers(observed: &Observed) -> Vec<Stage> {
         .filter(|line| undone(line))
         .filter_map(|line| line.transaction.clone())
         .collect();
-    let open = observed
-        .hosts
-        .values()
-        .filter_map(|host| host.journal.as_ref())
-        .collect::<Vec<_>>();
-    ids.retain(|id| open.iter().all(|journal| journal.id != *id));
     ids.sort();
     ids.dedup();
     let (mut stops, mut removals) = (Vec::new(), Vec::new());
@@ -283,6 +277,10 @@ pub fn leftovers(observed: &Observed) -> Vec<Stage> {
         for id in &ids {
             if state.leads_to(id) {
                 continue;
+            }
+            if state.journal.as_ref().is_some_and(|copy| copy.id == *id) {
+                let transaction = id.clone();
+                removals.push(Op::new(host, Verb::RemoveJournal { transaction }));
             }
             for found in state.made_by(id) {
                 let container = target(found);

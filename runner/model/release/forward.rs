@@ -60,7 +60,13 @@ pub fn forward(journal: &Journal, observed: &Observed, to: Phase) -> Result<Vec<
             reason,
         });
     }
-    if journal.phase == Phase::Migrating && to > Phase::Migrating {
+    let one_off = journal
+        .spec
+        .migrate
+        .as_ref()
+        .map(|migrate| &migrate.container);
+    let started = one_off.is_some_and(|spec| ours(journal, observed, spec).is_some());
+    if journal.phase == Phase::Migrating && to > Phase::Migrating && started {
         return Err(Blocked::MigrationInterrupted);
     }
     let mut plan = Plan::new(journal, observed);

@@ -36,6 +36,8 @@ mod verify;
 
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod tests;
 
 pub use backward::{backward, leftovers};
 pub use close::{audit_line, close};

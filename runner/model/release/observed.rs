@@ -191,11 +191,18 @@ impl Observed {
     }
 
     /// The open transaction: the primary host's word, or the furthest copy where it is gone.
+    ///
+    /// A copy of a transaction that some history knows as ended does not count.
     pub fn open_transaction(&self, primary: &HostName) -> Option<&Journal> {
         if let Some(state) = self.host(primary) {
             return state.journal.as_ref();
         }
+        let ended = |journal: &&Journal| {
+            let mut lines = self.hosts.values().flat_map(|host| &host.history);
+            lines.any(|line| line.transaction.as_ref() == Some(&journal.id))
+        };
         let copies = self.hosts.values().filter_map(|host| host.journal.as_ref());
-        copies.max_by_key(|journal| (journal.fence, journal.phase))
+        let open = copies.filter(|journal| !ended(journal));
+        open.max_by_key(|journal| (journal.fence, journal.phase))
     }
 }

@@ -260,7 +260,7 @@ pub enum Verb {
         /// Which.
         container: Target,
     },
-    /// Gives a container another name.
+    /// Gives a container another name; has it already: nothing.
     Rename {
         /// Which.
         container: Target,

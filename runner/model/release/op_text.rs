@@ -57,7 +57,7 @@ impl Display for Verb {
     }
 }
 
-/// Writes what concerns containers, routes, files and images.
+/// Writes what concerns containers.
 fn fmt_change(verb: &Verb, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match verb {
         Verb::Create { container } => {
@@ -101,6 +101,30 @@ fn fmt_change(verb: &Verb, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Verb::AwaitAnswer { container, answer } => {
             write!(f, "wait for an answer of {container} to `{}`", answer.path)
         }
+        Verb::Watch { span, containers } => write!(f, "watch {} for {span}", list(containers)),
+        Verb::Stop {
+            container,
+            wait: Millis(0),
+            timeout,
+        } => {
+            write!(f, "stop {container} (at most {timeout})")
+        }
+        Verb::Stop {
+            container,
+            wait,
+            timeout,
+        } => {
+            write!(f, "wait {wait}, then stop {container} (at most {timeout})")
+        }
+        Verb::Remove { container } => write!(f, "remove {container}"),
+        Verb::Rename { container, to } => write!(f, "rename {container} to `{to}`"),
+        other => fmt_rest(other, f),
+    }
+}
+
+/// Writes what concerns routes, files and images.
+fn fmt_rest(verb: &Verb, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match verb {
         Verb::WriteRoute { route, .. } => {
             f.write_str("route ")?;
             for (index, app) in route.apps.iter().enumerate() {
@@ -123,28 +147,11 @@ fn fmt_change(verb: &Verb, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let apps: Vec<_> = routes.iter().map(|route| route.app.as_str()).collect();
             write!(f, "prove the route of {} by a request", apps.join(", "))
         }
-        Verb::Watch { span, containers } => write!(f, "watch {} for {span}", list(containers)),
         Verb::RestoreRoute { route, .. } => write!(f, "put route `{route}` back"),
         Verb::RemoveRoute { route, .. } => write!(f, "remove route `{route}`"),
         Verb::EndSessions { application, .. } => {
             write!(f, "end database sessions of `{application}`")
         }
-        Verb::Stop {
-            container,
-            wait: Millis(0),
-            timeout,
-        } => {
-            write!(f, "stop {container} (at most {timeout})")
-        }
-        Verb::Stop {
-            container,
-            wait,
-            timeout,
-        } => {
-            write!(f, "wait {wait}, then stop {container} (at most {timeout})")
-        }
-        Verb::Remove { container } => write!(f, "remove {container}"),
-        Verb::Rename { container, to } => write!(f, "rename {container} to `{to}`"),
         Verb::Tag { image, tags } => write!(f, "tag {} as {}", short(image), tags.join(", ")),
         Verb::MoveFile { from, to } => write!(f, "move `{from}` to `{to}`"),
         Verb::RemoveFile { path } => write!(f, "remove `{path}`"),

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{
-    ids::{Digest, HostName},
+    ids::Digest,
     image::ImageRef,
     route::{RouteHealth, RouteSpec, Tls},
     spec::{
@@ -140,8 +140,4 @@ pub(crate) fn fleet(version: &str) -> Spec {
     });
     spec.bake = Millis::from_secs(10);
     spec
-}
-
-pub(crate) fn host(name: &str) -> HostName {
-    name.into()
 }
