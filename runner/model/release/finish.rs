@@ -32,9 +32,12 @@ pub(super) fn finish(plan: &mut Plan<'_>) {
         all(&work, Host::await_unrouted),
         all(&work, Host::stop),
         all(&work, Host::free_names),
-        all(&work, Host::exchange),
-        all(&work, Host::tidy),
-        all(&work, Host::prune_images),
+        [
+            all(&work, Host::exchange),
+            all(&work, Host::tidy),
+            all(&work, Host::prune_images),
+        ]
+        .concat(),
     ];
     for stage in stages {
         plan.stage(stage);
@@ -332,6 +335,8 @@ impl<'a> Host<'a> {
         container
     }
 
+    /// Images of containers that are removed at the same time may stay until the next deploy: a
+    /// wait of its own would be dearer.
     fn prune_images(&self) -> Vec<Op> {
         let spec = &self.plan.journal.spec;
         if spec.containers_of(self.host).next().is_none() || !self.ours {

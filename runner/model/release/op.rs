@@ -332,6 +332,31 @@ impl Verb {
         )
     }
 
+    /// Says whether it is but a small file: such operations of one host that follow each other,
+    /// in one stage or in several, can ride in one command, in their order.
+    pub const fn is_small_file(&self) -> bool {
+        matches!(
+            self,
+            Self::TakeLock { .. }
+                | Self::WriteFence { .. }
+                | Self::Record { .. }
+                | Self::Commit { .. }
+                | Self::KeepWayBack { .. }
+                | Self::Reserve { .. }
+                | Self::WriteEnvFile { .. }
+                | Self::WriteCertificate { .. }
+                | Self::WriteRoute { .. }
+                | Self::RestoreRoute { .. }
+                | Self::RemoveRoute { .. }
+                | Self::MoveFile { .. }
+                | Self::RemoveFile { .. }
+                | Self::AppendHistory { .. }
+                | Self::Audit { .. }
+                | Self::RemoveJournal { .. }
+                | Self::Unlock { .. }
+        )
+    }
+
     /// Says whether it only looks or waits.
     pub const fn only_looks(&self) -> bool {
         matches!(

@@ -1,5 +1,7 @@
 //! A crash at every point of every kind of transaction.
 
+use std::collections::BTreeSet;
+
 use super::world::{Essence, ROUTE, World};
 use crate::release::{
     Blocked, Duty, HistoryLine, HostName, Journal, Kind, Observed, Outcome, Phase, Spec, Stage,
@@ -175,14 +177,21 @@ fn cases() -> Vec<Case> {
 /// Every part of a stage that may have been carried out when a crash comes: all subsets of a small
 /// stage; of a large one those with at most two operations done, or at most two missing, or a
 /// beginning done.
-fn parts(ops: usize) -> Vec<u32> {
-    let all = (1..1_u32 << ops).collect::<Vec<_>>();
-    let count = |mask: u32| mask.count_ones() as usize;
-    let telling = |mask: &u32| {
-        let beginning = mask & (mask + 1) == 0;
-        ops <= 6 || count(*mask) <= 2 || count(*mask) + 2 >= ops || beginning
-    };
-    all.into_iter().filter(telling).collect()
+fn parts(ops: usize) -> BTreeSet<u32> {
+    let all = (1_u32 << ops) - 1;
+    if ops <= 6 {
+        return (1..=all).collect();
+    }
+    let mut parts = BTreeSet::new();
+    for first in 0..ops {
+        parts.insert((1 << first) - 1);
+        for second in 0..ops {
+            let few = 1 << first | 1 << second;
+            parts.extend([few, all & !few]);
+        }
+    }
+    parts.insert(all);
+    parts
 }
 
 /// The worlds that a crash can leave, whatever of the stages was carried out.
