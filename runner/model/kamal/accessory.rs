@@ -68,7 +68,11 @@ impl Mount {
     pub fn volume(&self) -> String {
         let options = self.options.iter().map(|options| format!(":{options}"));
         let options: String = options.collect();
-        format!("{}:{}{options}", on_server(&self.host_path), self.container_path)
+        format!(
+            "{}:{}{options}",
+            on_server(&self.host_path),
+            self.container_path
+        )
     }
 
     /// Tells whether the file is a template that is rendered before it is put on the host.
@@ -128,11 +132,7 @@ const KEYS: [&str; 19] = [
 const PLACEMENT: [&str; 6] = ["host", "hosts", "role", "roles", "tag", "tags"];
 
 /// Reads `accessories`, in the order written.
-pub(super) fn read_accessories(
-    root: &Fields<'_>,
-    service: &str,
-    roles: &[Role],
-) -> Vec<Accessory> {
+pub(super) fn read_accessories(root: &Fields<'_>, service: &str, roles: &[Role]) -> Vec<Accessory> {
     let Some(setting) = root.setting.get("accessories") else {
         return Vec::new();
     };
@@ -167,7 +167,9 @@ fn read_accessory(
         let message = in_context(&context, "image is required");
         found.error("missing-key", &setting.place, message);
     }
-    let server = registry.as_ref().and_then(|registry| registry.server.as_deref());
+    let server = registry
+        .as_ref()
+        .and_then(|registry| registry.server.as_deref());
     check_labels(&fields);
     let mut labels = IndexMap::from([("service".to_owned(), service.clone())]);
     labels.extend(fields.texts("labels").unwrap_or_default());
@@ -184,7 +186,9 @@ fn read_accessory(
         files: read_mounts(&fields, "files", &service),
         directories: read_mounts(&fields, "directories", &service),
         volumes: fields.strings("volumes").unwrap_or_default(),
-        network: fields.string("network").unwrap_or_else(|| "kamal".to_owned()),
+        network: fields
+            .string("network")
+            .unwrap_or_else(|| "kamal".to_owned()),
         proxy: read_proxy(&fields),
         service,
         registry,
@@ -220,7 +224,9 @@ fn read_placement(fields: &Fields<'_>, roles: &[Role]) -> Vec<String> {
     let [only] = given.as_slice() else {
         let message = "specify one of `host`, `hosts`, `role`, `roles`, `tag` or `tags`";
         let message = in_context(&fields.context, message);
-        let place = given.get(1).map_or(&fields.setting.place, |pair| &pair.key_place);
+        let place = given
+            .get(1)
+            .map_or(&fields.setting.place, |pair| &pair.key_place);
         fields.found.error("conflict", place, message);
         return Vec::new();
     };
@@ -238,9 +244,10 @@ fn read_placement(fields: &Fields<'_>, roles: &[Role]) -> Vec<String> {
             unique(of_roles.flat_map(Role::host_names))
         }
         _ => {
-            let tagged = roles.iter().flat_map(|role| &role.hosts).filter(|host| {
-                host.tags.iter().any(|tag| named.contains(tag))
-            });
+            let tagged = roles
+                .iter()
+                .flat_map(|role| &role.hosts)
+                .filter(|host| host.tags.iter().any(|tag| named.contains(tag)));
             unique(tagged.map(|host| host.name.as_str()))
         }
     }
@@ -255,7 +262,11 @@ fn check_roles(fields: &Fields<'_>, setting: &Setting, named: &[String], roles: 
     if unknown.is_empty() {
         return;
     }
-    let word = if setting.as_list().is_some() { "roles" } else { "role" };
+    let word = if setting.as_list().is_some() {
+        "roles"
+    } else {
+        "role"
+    };
     let message = format!("unknown {word} {}", unknown.join(", "));
     let known: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
     fields.found.error_with_hint(

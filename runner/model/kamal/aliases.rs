@@ -6,15 +6,36 @@ use super::fields::Fields;
 
 /// The commands that an alias may not hide.
 const COMMANDS: [&str; 21] = [
-    "accessory", "app", "audit", "build", "config", "deploy", "details", "docs", "help", "init",
-    "lock", "proxy", "prune", "redeploy", "registry", "remove", "rollback", "secrets", "server",
-    "setup", "version",
+    "accessory",
+    "app",
+    "audit",
+    "build",
+    "config",
+    "deploy",
+    "details",
+    "docs",
+    "help",
+    "init",
+    "lock",
+    "proxy",
+    "prune",
+    "redeploy",
+    "registry",
+    "remove",
+    "rollback",
+    "secrets",
+    "server",
+    "setup",
+    "version",
 ];
 
 /// Reads the aliases and checks their names.
 pub(super) fn read(root: &Fields<'_>) -> IndexMap<String, String> {
     let aliases = root.texts("aliases").unwrap_or_default();
-    let pairs = root.setting.get("aliases").map(super::setting::Setting::pairs);
+    let pairs = root
+        .setting
+        .get("aliases")
+        .map(super::setting::Setting::pairs);
     for pair in pairs.unwrap_or_default() {
         let name = &pair.key;
         let is_plain = |byte: u8| {

@@ -56,7 +56,10 @@ fn read_limit(fields: &Fields<'_>) -> Option<BootLimit> {
         None => text.parse().ok().map(BootLimit::Hosts),
     };
     if limit.is_none() {
-        fields.invalid("limit", "should be a number of hosts or a percentage, as `25%`");
+        fields.invalid(
+            "limit",
+            "should be a number of hosts or a percentage, as `25%`",
+        );
     }
     limit
 }

@@ -97,25 +97,34 @@ impl Builder {
         let remote = fields.string("remote").filter(|remote| !remote.is_empty());
         let is_local = fields.boolean("local");
         let builder = Self {
-            pack: fields.hash("pack", &["builder", "buildpacks"]).map(|pack| Pack {
-                builder: pack.string("builder"),
-                buildpacks: pack.strings("buildpacks").unwrap_or_default(),
-            }),
+            pack: fields
+                .hash("pack", &["builder", "buildpacks"])
+                .map(|pack| Pack {
+                    builder: pack.string("builder"),
+                    buildpacks: pack.strings("buildpacks").unwrap_or_default(),
+                }),
             cache: read_cache(&fields),
             context: fields.string("context"),
-            dockerfile: fields.string("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned()),
+            dockerfile: fields
+                .string("dockerfile")
+                .unwrap_or_else(|| "Dockerfile".to_owned()),
             target: fields.string("target"),
             args: read_args(&fields),
             secrets: fields.strings("secrets").unwrap_or_default(),
             ssh: fields.string("ssh"),
-            driver: fields.string("driver").unwrap_or_else(|| "docker-container".to_owned()),
+            driver: fields
+                .string("driver")
+                .unwrap_or_else(|| "docker-container".to_owned()),
             provenance: fields.scalar("provenance").cloned(),
             sbom: fields.scalar("sbom").cloned(),
             is_local: is_local.unwrap_or(true),
             arches,
             remote,
         };
-        let is_arch_there = fields.setting.get("arch").is_some_and(|arch| !arch.is_blank());
+        let is_arch_there = fields
+            .setting
+            .get("arch")
+            .is_some_and(|arch| !arch.is_blank());
         if !is_arch_there {
             let hint = "add `builder: {arch: amd64}`, the architecture of the servers";
             fields.found.error_with_hint(

@@ -28,7 +28,12 @@ pub(super) fn missing(fields: &Fields<'_>, key: &str) {
 
 /// Checks what must be there before anything else makes sense.
 pub(super) fn required_keys(fields: &Fields<'_>, destination: Option<&str>) {
-    let has = |key: &str| fields.setting.get(key).is_some_and(|value| !value.is_blank());
+    let has = |key: &str| {
+        fields
+            .setting
+            .get(key)
+            .is_some_and(|value| !value.is_blank())
+    };
     if fields.boolean("require_destination") == Some(true) && destination.is_none() {
         let message = "You must specify a destination";
         fields.error("missing-destination", "require_destination", message);
@@ -47,7 +52,11 @@ pub(super) fn required_keys(fields: &Fields<'_>, destination: Option<&str>) {
         missing(fields, "registry");
     }
     if fields.setting.get("servers").is_none() && !has("accessories") {
-        fields.error("missing-key", "servers", "No servers or accessories specified");
+        fields.error(
+            "missing-key",
+            "servers",
+            "No servers or accessories specified",
+        );
     }
     check_version(fields);
 }
@@ -57,8 +66,7 @@ fn check_version(fields: &Fields<'_>) {
         return;
     };
     if version_parts(&minimum) > version_parts(KAMAL_VERSION) {
-        let message =
-            format!("Current version is {KAMAL_VERSION}, minimum required is {minimum}");
+        let message = format!("Current version is {KAMAL_VERSION}, minimum required is {minimum}");
         fields.error("minimum-version", "minimum_version", &message);
     }
 }
@@ -122,10 +130,15 @@ fn check_roles(config: &Config, fields: &Fields<'_>) {
             "servers"
         };
         let message = format!("The primary_role {name} isn't defined");
-        let place = fields.setting.get(key).map_or(&fields.setting.place, |at| &at.place);
+        let place = fields
+            .setting
+            .get(key)
+            .map_or(&fields.setting.place, |at| &at.place);
         let names: Vec<&str> = config.roles.iter().map(|role| role.name.as_str()).collect();
         let hint = format!("set `primary_role` to one of: {}", names.join(", "));
-        fields.found.error_with_hint("unknown-role", place, message, hint);
+        fields
+            .found
+            .error_with_hint("unknown-role", place, message, hint);
         return;
     };
     let empty = |role: &&Role| role.hosts.is_empty();
@@ -187,7 +200,9 @@ fn check_ssl(config: &Config, fields: &Fields<'_>) {
 
 fn check_proxy_runs(config: &Config, fields: &Fields<'_>) {
     for host in config.proxy_hosts() {
-        let mut runs = config.proxies_on(&host).filter_map(|proxy| proxy.run.as_ref());
+        let mut runs = config
+            .proxies_on(&host)
+            .filter_map(|proxy| proxy.run.as_ref());
         let first = runs.next();
         if runs.any(|run| Some(run) != first) {
             let message = format!("Conflicting proxy run configurations for host {host}");
@@ -202,9 +217,14 @@ fn check_remote_builder(config: &Config, fields: &Fields<'_>) {
     };
     if config.registry.is_local() && !remote.starts_with("ssh://") {
         let message = "a local registry needs a remote builder that is reached by `ssh://`";
-        let setting = fields.setting.get("builder").and_then(|one| one.get("remote"));
+        let setting = fields
+            .setting
+            .get("builder")
+            .and_then(|one| one.get("remote"));
         let place = setting.map_or(&fields.setting.place, |setting| &setting.place);
-        fields.found.error("conflict", place, format!("builder/remote: {message}"));
+        fields
+            .found
+            .error("conflict", place, format!("builder/remote: {message}"));
     }
 }
 
@@ -214,8 +234,14 @@ pub(super) fn is_configuration(root: &Setting, fields: &Fields<'_>) -> bool {
         return true;
     }
     let is_text = matches!(root.as_scalar(), Some(Scalar::Text(_)));
-    let hint = if is_text { "a key needs `:` and a space behind it" } else { "keys like `service:` belong here" };
+    let hint = if is_text {
+        "a key needs `:` and a space behind it"
+    } else {
+        "keys like `service:` belong here"
+    };
     let message = "the configuration should be a hash";
-    fields.found.error_with_hint("wrong-type", &root.place, message, hint);
+    fields
+        .found
+        .error_with_hint("wrong-type", &root.place, message, hint);
     false
 }

@@ -225,7 +225,9 @@ pub(super) fn read(root: &Setting, destination: Option<&str>, found: &Findings) 
     let asset_path = fields
         .string("asset_path")
         .and_then(|text| AssetPath::parse(&text));
-    let proxy_setting = root.get("proxy").filter(|proxy| proxy.as_boolean() != Some(false));
+    let proxy_setting = root
+        .get("proxy")
+        .filter(|proxy| proxy.as_boolean() != Some(false));
     let proxy = proxy_setting.map(|proxy| Proxy::read(proxy, "proxy", found));
     let context = RoleContext {
         service: &service,
@@ -299,7 +301,5 @@ fn path_of(fields: &Fields<'_>, key: &str, default: &str) -> String {
 }
 
 fn seconds_of(fields: &Fields<'_>, key: &str, default: u64) -> Duration {
-    fields
-        .seconds(key)
-        .unwrap_or(Duration::from_secs(default))
+    fields.seconds(key).unwrap_or(Duration::from_secs(default))
 }

@@ -74,7 +74,10 @@ fn project(secrets: &[(&str, &str)]) -> Project {
 }
 
 fn errors(reading: &Reading) -> String {
-    let errors = reading.diagnostics.iter().filter(|one| one.diagnostic.is_error());
+    let errors = reading
+        .diagnostics
+        .iter()
+        .filter(|one| one.diagnostic.is_error());
     let texts: Vec<&str> = errors.map(|one| one.diagnostic.message.as_str()).collect();
     texts.join(" ")
 }
@@ -109,9 +112,8 @@ fn differences(want: &Value, got: Option<&Value>, path: &str, into: &mut Vec<Str
         },
         want => {
             let plain = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
-            let same = got.is_some_and(|got| {
-                got.is_null() == want.is_null() && plain(got) == plain(want)
-            });
+            let same =
+                got.is_some_and(|got| got.is_null() == want.is_null() && plain(got) == plain(want));
             if !same {
                 into.push(format!("{path} ({want} is {got:?})"));
             }
@@ -153,7 +155,11 @@ fn configurations_read_as_kamal_reads_them() {
             drop(world.files.insert(format!("config/{name}"), text));
         }
         let name = file.file_name().unwrap().to_str().unwrap();
-        let reading = read(&format!("config/{name}"), case["destination"].as_str(), &world);
+        let reading = read(
+            &format!("config/{name}"),
+            case["destination"].as_str(),
+            &world,
+        );
         let got = errors(&reading);
         match (&reading.config, case["valid"].as_bool().unwrap()) {
             (Some(config), true) => {
@@ -242,7 +248,9 @@ fn env_files_are_written_as_kamal_writes_them() {
     let index = load(&folder, "envfile.json");
     for case in index["cases"].as_array().unwrap() {
         let pairs = case["env"].as_object().unwrap();
-        let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
         assert_eq!(env_file(pairs), case["file"].as_str().unwrap());
     }
 }

@@ -59,7 +59,8 @@ impl DockerOptions {
         let mut options = Self::default();
         for pair in setting.pairs() {
             if checks_restart && pair.key == "restart" {
-                options.restart = read_restart(fields, &context, &pair.value.value, &pair.value.place);
+                options.restart =
+                    read_restart(fields, &context, &pair.value.value, &pair.value.place);
                 continue;
             }
             let values = match &pair.value.value {
@@ -70,7 +71,11 @@ impl DockerOptions {
                     .filter_map(|item| {
                         let scalar = item.as_scalar().cloned();
                         if scalar.is_none() {
-                            fields.wrong_type(item, &join(&context, &pair.key), "an array of strings");
+                            fields.wrong_type(
+                                item,
+                                &join(&context, &pair.key),
+                                "an array of strings",
+                            );
                         }
                         scalar
                     })

@@ -55,8 +55,7 @@ static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let double = r#"\s*"(?:\\"|[^"])*""#;
     let bare = r"[^#\r\n]+";
     let end = r"\s*(?:#.*)?$";
-    let pattern =
-        format!("{start}{name}{separator}(?P<value>{single}|{double}|{bare})?{end}");
+    let pattern = format!("{start}{name}{separator}(?P<value>{single}|{double}|{bare})?{end}");
     Regex::new(&pattern).ok()
 });
 
@@ -158,9 +157,7 @@ fn replace_variables(value: &str, lookup: &dyn Fn(&str) -> Option<String>) -> St
             .unwrap_or(inner.len());
         let (name, behind) = inner.split_at(length);
         let behind = behind.strip_prefix('}').unwrap_or(behind);
-        let whole = from
-            .get(..from.len() - behind.len())
-            .unwrap_or(from);
+        let whole = from.get(..from.len() - behind.len()).unwrap_or(from);
         match before.strip_suffix('\\') {
             Some(unescaped) => {
                 text.push_str(unescaped);
@@ -225,7 +222,8 @@ fn balanced(text: &str) -> Option<(&str, &str)> {
         }
         if depth == 0 {
             let (command, rest) = inner.split_at(at);
-            return (!command.is_empty()).then(|| (command, rest.strip_prefix(')').unwrap_or(rest)));
+            return (!command.is_empty())
+                .then(|| (command, rest.strip_prefix(')').unwrap_or(rest)));
         }
     }
     None

@@ -49,7 +49,9 @@ pub fn arguments<'a>(
         words.push(argument.to_owned());
         words.push(match value {
             Some(Scalar::Boolean(false)) => format!("{key}=false"),
-            Some(value) if !value.is_blank() => format!("{key}={}", shell_value(&value.to_string())),
+            Some(value) if !value.is_blank() => {
+                format!("{key}={}", shell_value(&value.to_string()))
+            }
             _ => key.to_owned(),
         });
     }

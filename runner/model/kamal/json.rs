@@ -48,7 +48,11 @@ impl JsonContext<'_> {
             return Value::Null;
         };
         let shown = values.iter().map(|(name, value)| {
-            let value = if self.reveals_secrets { value } else { REDACTED };
+            let value = if self.reveals_secrets {
+                value
+            } else {
+                REDACTED
+            };
             (*name, value)
         });
         escape::env_file(shown).into()
@@ -123,7 +127,9 @@ fn ssh(config: &Config) -> Value {
 
 fn role(role: &Role, context: &JsonContext<'_>) -> Value {
     let hosts: Vec<&str> = role.host_names().collect();
-    let stop = role.stop_wait().map(|wait| format!("-t {}", wait.as_secs()));
+    let stop = role
+        .stop_wait()
+        .map(|wait| format!("-t {}", wait.as_secs()));
     let per_host: Map<String, Value> = role
         .hosts
         .iter()

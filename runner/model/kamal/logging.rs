@@ -136,9 +136,8 @@ fn level(fields: &Fields<'_>, setting: &Setting, hook: Option<&str>) -> Option<H
         "verbose" => Some(HookOutput::Verbose),
         other => {
             let of_hook = hook.map_or_else(String::new, |hook| format!(" for hook '{hook}'"));
-            let message = format!(
-                "Invalid hooks_output '{other}'{of_hook}, must be one of: quiet, verbose"
-            );
+            let message =
+                format!("Invalid hooks_output '{other}'{of_hook}, must be one of: quiet, verbose");
             fields.found.error("invalid-value", &setting.place, message);
             None
         }

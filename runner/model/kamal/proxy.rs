@@ -291,10 +291,7 @@ fn read_hosts(fields: &Fields<'_>) -> Vec<String> {
         fields.found.error_with_hint(
             "missing-key",
             &ssl.place,
-            in_context(
-                &fields.context,
-                "Must set a host to enable automatic SSL",
-            ),
+            in_context(&fields.context, "Must set a host to enable automatic SSL"),
             "add `host:` with the name that the certificate is for",
         );
     }
@@ -314,7 +311,9 @@ fn read_ssl(fields: &Fields<'_>) -> Ssl {
             for pair in pairs {
                 if !keys.contains(&pair.key.as_str()) {
                     let message = format!("{}/ssl: unknown key: {}", fields.context, pair.key);
-                    fields.found.warning("unknown-key", &pair.key_place, message);
+                    fields
+                        .found
+                        .warning("unknown-key", &pair.key_place, message);
                 }
             }
             certificate(fields, setting)
@@ -334,8 +333,7 @@ fn certificate(fields: &Fields<'_>, setting: &Setting) -> Ssl {
     };
     let name = |key| inner.string(key).filter(|name| !name.trim().is_empty());
     let missing = |absent: &str, present: &str| {
-        let message =
-            format!("Missing {absent} setting (required when {present} is present)");
+        let message = format!("Missing {absent} setting (required when {present} is present)");
         let message = in_context(&fields.context, &message);
         fields.found.error("missing-key", &setting.place, message);
     };
@@ -406,7 +404,8 @@ fn read_logging(fields: &Fields<'_>) -> ProxyLogging {
 fn read_run(run: &Fields<'_>) -> ProxyRun {
     let defaults = ProxyRun::default();
     let publish = run.boolean("publish").unwrap_or(true);
-    let has_port = run.setting.get("http_port").is_some() || run.setting.get("https_port").is_some();
+    let has_port =
+        run.setting.get("http_port").is_some() || run.setting.get("https_port").is_some();
     if !publish && has_port {
         let message = "Cannot set http_port, https_port or bind_ips when publish is false";
         run.error("conflict", "publish", message);

@@ -73,7 +73,10 @@ fn is_local(server: &str) -> bool {
 }
 
 fn credential(fields: &Fields<'_>, key: &str, is_required: bool) -> Option<Credential> {
-    let setting = fields.setting.get(key).filter(|setting| !setting.is_blank());
+    let setting = fields
+        .setting
+        .get(key)
+        .filter(|setting| !setting.is_blank());
     let Some(setting) = setting else {
         if is_required {
             let at = fields.setting.get(key).unwrap_or(fields.setting);

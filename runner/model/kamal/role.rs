@@ -264,8 +264,7 @@ pub(super) fn check_labels(fields: &Fields<'_>) {
     };
     for pair in labels.pairs() {
         if matches!(pair.key.as_str(), "destination" | "role" | "service") {
-            let message =
-                "invalid label. destination, role, and service are reserved labels";
+            let message = "invalid label. destination, role, and service are reserved labels";
             let path = join(&fields.path("labels"), &pair.key);
             let message = in_context(&path, message);
             fields

@@ -165,7 +165,9 @@ fn read_driver(fields: &Fields<'_>) -> Option<ProxyDriver> {
 fn read_migrate(fields: &Fields<'_>) -> Option<Migrate> {
     let keys = ["command", "timeout", "lock_timeout", "backup"];
     let own = fields.hash("migrate", &keys)?;
-    let command = own.string("command").filter(|command| !command.trim().is_empty());
+    let command = own
+        .string("command")
+        .filter(|command| !command.trim().is_empty());
     if command.is_none() {
         let message = in_context(&own.path("command"), "is required");
         own.found.error("missing-key", &own.setting.place, message);

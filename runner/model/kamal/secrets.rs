@@ -161,12 +161,10 @@ fn read_file(
     world: &dyn World,
     secrets: &mut SecretValues,
 ) -> Result<(), SecretsError> {
-    let text = world
-        .read_file(file)
-        .map_err(|reason| SecretsError::Read {
-            file: file.to_owned(),
-            reason,
-        })?;
+    let text = world.read_file(file).map_err(|reason| SecretsError::Read {
+        file: file.to_owned(),
+        reason,
+    })?;
     let Some(text) = text else {
         return Ok(());
     };

@@ -210,11 +210,7 @@ impl Setting {
 }
 
 /// Turns a file's tree into settings; `place` gives each span its place in the file.
-pub(super) fn from_node(
-    node: &Node,
-    place: &dyn Fn(&Span) -> Place,
-    found: &Findings,
-) -> Setting {
+pub(super) fn from_node(node: &Node, place: &dyn Fn(&Span) -> Place, found: &Findings) -> Setting {
     let here = place(&node.span);
     let value = match &node.kind {
         Kind::Null => Value::Null,

@@ -153,9 +153,7 @@ fn read_config(fields: &Fields<'_>) -> SshConfigFiles {
         Value::Scalar(Scalar::Boolean(true)) => SshConfigFiles::Default,
         Value::Scalar(Scalar::Boolean(false)) => SshConfigFiles::None,
         Value::Scalar(Scalar::Text(path)) => SshConfigFiles::Paths(vec![path.clone()]),
-        Value::List(_) => {
-            SshConfigFiles::Paths(fields.strings("config").unwrap_or_default())
-        }
+        Value::List(_) => SshConfigFiles::Paths(fields.strings("config").unwrap_or_default()),
         _ => {
             let expected = "a boolean or a string or an array";
             fields.wrong_type(setting, &fields.path("config"), expected);

@@ -94,7 +94,11 @@ impl Config {
 
     /// Returns the folder of the application's files, below the SSH user's home.
     pub fn app_directory(&self) -> String {
-        format!("{}/apps/{}", Self::RUN_DIRECTORY, self.service_and_destination())
+        format!(
+            "{}/apps/{}",
+            Self::RUN_DIRECTORY,
+            self.service_and_destination()
+        )
     }
 
     /// Returns the env file of a role on the hosts, below the SSH user's home.
