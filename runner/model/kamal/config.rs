@@ -215,12 +215,8 @@ pub(super) fn read(root: &Setting, destination: Option<&str>, found: &Findings) 
     let labels = fields.texts("labels").unwrap_or_default();
     let logging = Logging::read(&fields, None);
     let (env, tags) = Env::read_root(root.get("env"), found);
-    let primary_role_name = fields
-        .string("primary_role")
-        .unwrap_or_else(|| "web".to_owned());
-    let drain_timeout = fields
-        .seconds("drain_timeout")
-        .unwrap_or(Duration::from_secs(30));
+    let primary_role_name = string_of(&fields, "primary_role", "web");
+    let drain_timeout = seconds_of(&fields, "drain_timeout", 30);
     let stop_timeout = fields.seconds("stop_timeout");
     let asset_path = fields
         .string("asset_path")
@@ -259,9 +255,9 @@ pub(super) fn read(root: &Setting, destination: Option<&str>, found: &Findings) 
         boot: Boot::read(&fields),
         output: Output::read(&fields),
         aliases: aliases::read(&fields),
-        hooks_path: path_of(&fields, "hooks_path", ".kamal/hooks"),
+        hooks_path: string_of(&fields, "hooks_path", ".kamal/hooks"),
         hooks_output: HooksOutput::read(&fields),
-        secrets_path: path_of(&fields, "secrets_path", ".kamal/secrets"),
+        secrets_path: string_of(&fields, "secrets_path", ".kamal/secrets"),
         error_pages_path: fields.string("error_pages_path"),
         allow_empty_roles: fields.boolean("allow_empty_roles").unwrap_or(false),
         retain_containers: check::retain_containers(&fields),
@@ -296,7 +292,7 @@ fn read_image(fields: &Fields<'_>, service: &str, registry: &Registry) -> String
     }
 }
 
-fn path_of(fields: &Fields<'_>, key: &str, default: &str) -> String {
+fn string_of(fields: &Fields<'_>, key: &str, default: &str) -> String {
     fields.string(key).unwrap_or_else(|| default.to_owned())
 }
 

@@ -115,7 +115,7 @@ fn read_file(
     let rendered = match erb::render(file, &template, destination, world) {
         Ok(rendered) => rendered,
         Err(diagnostic) => {
-            add(diagnostic);
+            add(*diagnostic);
             return None;
         }
     };

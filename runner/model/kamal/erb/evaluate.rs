@@ -111,10 +111,10 @@ impl<'a> Evaluation<'a> {
     /// Writes text that stands in the template from `line` on, or was computed there.
     fn write(&mut self, text: &str, mut line: u32, is_copied: bool) {
         for character in text.chars() {
-            if self.text.is_empty() || self.text.ends_with('\n') {
-                if let Some(last) = self.lines.last_mut() {
-                    *last = line;
-                }
+            if (self.text.is_empty() || self.text.ends_with('\n'))
+                && let Some(last) = self.lines.last_mut()
+            {
+                *last = line;
             }
             self.text.push(character);
             if character == '\n' {

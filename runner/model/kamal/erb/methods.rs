@@ -109,11 +109,11 @@ fn of_text(text: &str, method: &str, arguments: &[Value]) -> Option<Value> {
         ("lines", []) => text.split_inclusive('\n').collect(),
         ("sub", [from, to]) => text.replacen(from, to, 1).into(),
         ("gsub", [from, to]) => text.replace(from, to).into(),
-        ("start_with?", [prefixes @ ..]) => prefixes
+        ("start_with?", prefixes) => prefixes
             .iter()
             .any(|prefix| text.starts_with(prefix))
             .into(),
-        ("end_with?", [endings @ ..]) => endings.iter().any(|one| text.ends_with(one)).into(),
+        ("end_with?", endings) => endings.iter().any(|one| text.ends_with(one)).into(),
         ("include?", [part]) => text.contains(part).into(),
         _ => return None,
     })

@@ -31,10 +31,10 @@ pub(super) fn render(
     template: &str,
     destination: Option<&str>,
     world: &dyn World,
-) -> Result<Rendered, Diagnostic> {
+) -> Result<Rendered, Box<Diagnostic>> {
     let pieces = template::split(template).map_err(|open| {
         let span = line_span(template, open.line);
-        Diagnostic::error("erb-syntax", &span, "`<%` without `%>`")
+        Box::new(Diagnostic::error("erb-syntax", &span, "`<%` without `%>`"))
     })?;
     let is_plain = pieces
         .iter()
@@ -61,7 +61,7 @@ pub(super) fn render(
         }),
         Err(Failure::Wrong { line, message }) => {
             let span = line_span(template, line);
-            Err(Diagnostic::error("erb-value", &span, message))
+            Err(Diagnostic::error("erb-value", &span, message).into())
         }
         Err(Failure::Unsupported { line, what }) => ask_ruby(file, template, world, line, &what),
     }
@@ -73,7 +73,7 @@ fn ask_ruby(
     world: &dyn World,
     line: u32,
     what: &str,
-) -> Result<Rendered, Diagnostic> {
+) -> Result<Rendered, Box<Diagnostic>> {
     let span = line_span(template, line);
     match world.render_with_ruby(file, template) {
         Some(Ok(text)) => {
@@ -85,13 +85,15 @@ fn ask_ruby(
         }
         Some(Err(reason)) => {
             let message = format!("Ruby could not render this file: {reason}");
-            Err(Diagnostic::error("erb-ruby", &span, message))
+            Err(Diagnostic::error("erb-ruby", &span, message).into())
         }
         None => {
             let message = format!("this template needs Ruby, which is not here: {what}");
             let hint = "without Ruby these work: strings, numbers, lists, `ENV`, `File.read`, \
                         commands, `JSON.parse`, `if`, `.each do |x|` and `.times do |i|`";
-            Err(Diagnostic::error("erb-unsupported", &span, message).with_hint(hint))
+            Err(Diagnostic::error("erb-unsupported", &span, message)
+                .with_hint(hint)
+                .into())
         }
     }
 }

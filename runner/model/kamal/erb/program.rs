@@ -15,11 +15,11 @@ pub(super) enum Node {
     Evaluate(Expression),
     Assign(String, Expression),
     /// The first branch whose condition holds; the last one may have none.
-    Choose(Vec<(Option<Expression>, Vec<Node>)>),
+    Choose(Vec<(Option<Expression>, Vec<Self>)>),
     Each {
         list: Expression,
         variable: String,
-        body: Vec<Node>,
+        body: Vec<Self>,
     },
 }
 
