@@ -249,13 +249,17 @@ impl<'a> Builder<'a> {
         self.found.push(problem);
     }
 
-    /// Adds what `<<` brings: keys that stand in the mapping itself win.
+    /// Adds what `<<` brings: keys that stand in the mapping itself win, in the place of the brought.
     fn merge(&self, mapping: &mut Mapping, merged: Vec<Entry>) {
         let mut brought: Vec<Entry> = Vec::new();
         for entry in merged {
             let known = |known: &Entry| same_key(&known.key, &entry.key);
-            if !mapping.entries.iter().any(known) && !brought.iter().any(known) {
-                brought.push(entry);
+            if brought.iter().any(known) {
+                continue;
+            }
+            match mapping.entries.iter().position(known) {
+                Some(at) => brought.push(mapping.entries.remove(at)),
+                None => brought.push(entry),
             }
         }
         brought.append(&mut mapping.entries);

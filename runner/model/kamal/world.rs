@@ -1,0 +1,44 @@
+//! What the reading of a configuration asks of the world outside.
+
+/// The caller's side: environment, files and commands, in the project's folder.
+///
+/// Every method answers for the project's folder; none may print. A command's output is text that
+/// may hold secrets, so an implementation keeps it out of logs.
+pub trait World {
+    /// Returns a variable of the process environment.
+    fn env(&self, name: &str) -> Option<String>;
+
+    /// Reads a file; `None` if there is none, an error's words if it cannot be read.
+    fn read_file(&self, path: &str) -> Result<Option<String>, String>;
+
+    /// Runs a command line in `sh` and returns what it wrote to its standard output.
+    ///
+    /// An error is for a command that could not run or that failed; its words must not repeat the
+    /// command, which can hold secrets.
+    fn run_command(&self, command: &str) -> Result<String, String>;
+
+    /// Answers `kamal secrets …` or `runner secrets …` inside a secrets file, given the words
+    /// after `secrets`: `["fetch", "--adapter", …]`, `["extract", NAME, JSON]`.
+    fn run_secrets_command(&self, arguments: &[String]) -> Result<String, String>;
+
+    /// Renders an ERB template with Ruby itself, where Ruby is installed.
+    ///
+    /// `None` is "no Ruby here"; the error's words are Ruby's own.
+    fn render_with_ruby(&self, file: &str, template: &str) -> Option<Result<String, String>> {
+        let _: (&str, &str) = (file, template);
+        None
+    }
+
+    /// Returns Docker's architecture in the words of image platforms, as `amd64`.
+    fn docker_architecture(&self) -> String {
+        let told = self.run_command("docker info --format '{{.Architecture}}'");
+        let own = std::env::consts::ARCH.to_owned();
+        let told = told.unwrap_or_default().trim().to_owned();
+        let architecture = if told.is_empty() { own } else { told };
+        match architecture.as_str() {
+            "x86_64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            _ => architecture,
+        }
+    }
+}
