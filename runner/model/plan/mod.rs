@@ -2,11 +2,23 @@
 //!
 //! [`filter::decide`] says whether an event runs a workflow, [`matrix::expand`] makes the cells of
 //! a job's matrix, and [`name`] gives jobs the names and ids under which people see them.
+//! [`Progress`] is told what happened in a run and says which job is next.
 
+mod call;
+mod expand;
 pub mod filter;
+mod job;
 pub mod matrix;
 pub mod name;
 pub mod pattern;
+mod preview;
+mod progress;
+mod scope;
 
 #[cfg(test)]
 mod tests;
+
+pub use call::{WorkflowLoader, inputs};
+pub use job::{CallerContexts, JobPlan, SecretAccess, WorkflowFile};
+pub use preview::PreviewedJob;
+pub use progress::{Decision, JobResult, Progress, RunFacts};
