@@ -1,1 +1,74 @@
 //! Where steps run: this host or a container.
+//!
+//! A [`Sandbox`] is opened once for a job, runs its steps one after the other (or side by side) and
+//! is closed after the last one. `close` is always called, also of a job that was cancelled, under
+//! the runner's own time and not the run's.
+
+mod host;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use thiserror::Error;
+
+use crate::process::{OutputSink, ProcessExit, StartError, Stop};
+
+pub use host::HostSandbox;
+
+/// A future that a [`Sandbox`] returns.
+pub type SandboxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One command of a step, with paths as the sandbox sees them.
+#[derive(Debug, Clone)]
+pub struct CommandSpec {
+    /// The program and its arguments; never secrets.
+    pub argv: Vec<String>,
+    /// The variables of the step; the sandbox adds what belongs to the place.
+    pub env: BTreeMap<String, String>,
+    /// Folders to put in front of `PATH`, first one first.
+    pub path: Vec<String>,
+    /// The folder where it starts.
+    pub directory: String,
+}
+
+/// A command could not be run: the machine's fault, or a program that is not there.
+#[derive(Debug, Error)]
+pub enum SandboxError {
+    /// The program could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The user's file: a container without the program, or the container is gone.
+    #[error("{0}")]
+    Container(String),
+}
+
+/// A place where the steps of one job run.
+///
+/// Calls can overlap (background steps). A cancelled command is ended with its whole tree before
+/// `run` returns; its exit says so.
+pub trait Sandbox: Send + Sync + fmt::Debug {
+    /// Runs a command to its end and gives its output to `sink`.
+    fn run<'a>(
+        &'a self,
+        command: &'a CommandSpec,
+        sink: &'a mut dyn OutputSink,
+        stop: &'a Stop,
+    ) -> SandboxFuture<'a, Result<ProcessExit, SandboxError>>;
+
+    /// Returns the path by which commands see a folder or file of this host.
+    fn path_inside(&self, path: &Path) -> String;
+
+    /// Returns the path on this host of what commands see as `path`.
+    fn path_outside(&self, path: &str) -> PathBuf;
+
+    /// Tells whether a program is in the sandbox's own `PATH`.
+    fn has_program<'a>(&'a self, name: &'a str) -> SandboxFuture<'a, bool>;
+
+    /// Tells whether commands run in a container.
+    fn is_container(&self) -> bool;
+
+    /// Ends whatever the job left behind.
+    fn close(&self) -> SandboxFuture<'_, ()>;
+}
