@@ -1,0 +1,321 @@
+//! A run as lines for a person at a terminal or in a log file.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+
+use super::Reporter;
+use crate::run::{
+    Annotation, AnnotationLevel, Conclusion, DeployOutcome, DeployProgress, JobEnd, JobKey,
+    PlannedJob, RunEvent, RunOutcome, Stream,
+};
+
+/// How many of a failed step's last lines are shown again at the end.
+const TAIL: usize = 10;
+
+/// How a console writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsoleStyle {
+    /// Whether debug lines are shown.
+    pub is_debug: bool,
+}
+
+/// Writes a run as lines: what began, what it printed, how it ended and how long it took.
+///
+/// Colours are written always; the writer below (`anstream`) takes them out where nobody can see
+/// them.
+#[derive(Debug)]
+pub struct Console<W> {
+    out: W,
+    style: ConsoleStyle,
+    jobs: BTreeMap<JobKey, Job>,
+    width: usize,
+}
+
+#[derive(Debug)]
+struct Job {
+    planned: PlannedJob,
+    /// The step that runs: its number and name.
+    steps: BTreeMap<u32, String>,
+    tails: BTreeMap<u32, VecDeque<String>>,
+    failed: Vec<u32>,
+    end: Option<JobEnd>,
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+fn color(color: AnsiColor) -> Style {
+    color.on_default()
+}
+
+fn sign(conclusion: Conclusion) -> (&'static str, Style) {
+    match conclusion {
+        Conclusion::Success => ("✓", color(AnsiColor::Green)),
+        Conclusion::Failure => ("✗", color(AnsiColor::Red).bold()),
+        Conclusion::Cancelled => ("■", color(AnsiColor::Yellow)),
+        Conclusion::Skipped => ("-", DIM),
+    }
+}
+
+/// Formats a time as a person reads it: `0.3s`, `12s`, `2m 5s`.
+pub fn format_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1}s", duration.as_secs_f64()),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+impl<W: Write> Console<W> {
+    /// Returns a console that writes to `out`.
+    pub fn new(out: W, style: ConsoleStyle) -> Self {
+        Self {
+            out,
+            style,
+            jobs: BTreeMap::new(),
+            width: 0,
+        }
+    }
+
+    /// Writes a line behind the name of its job.
+    fn line(&mut self, job: JobKey, text: &str) {
+        let name = self
+            .jobs
+            .get(&job)
+            .map_or("", |job| job.planned.name.as_str());
+        let padding = " ".repeat(self.width.saturating_sub(name.chars().count()));
+        // A reader that went away ends nobody's run.
+        drop(writeln!(self.out, "{DIM}{name}{padding}{DIM:#} {text}"));
+    }
+
+    fn step_named(&mut self, job: JobKey, step: u32, name: &str) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.steps.entry(step).or_insert_with(|| name.to_owned());
+        }
+    }
+
+    fn step_started(&mut self, job: JobKey, step: u32, name: &str) {
+        self.step_named(job, step, name);
+        self.line(job, &format!("{BOLD}▸ {name}{BOLD:#}"));
+    }
+
+    fn output(&mut self, job: JobKey, step: u32, stream: Stream, text: &str) {
+        if stream == Stream::Debug && !self.style.is_debug {
+            return;
+        }
+        for line in text.lines() {
+            if let Some(job) = self.jobs.get_mut(&job) {
+                let tail = job.tails.entry(step).or_default();
+                tail.push_back(line.to_owned());
+                if tail.len() > TAIL {
+                    tail.pop_front();
+                }
+            }
+            match stream {
+                Stream::Step => self.line(job, &format!("{DIM}│{DIM:#} {line}")),
+                Stream::Runner | Stream::Debug => self.line(job, &format!("{DIM}│ {line}{DIM:#}")),
+            }
+        }
+    }
+
+    fn annotation(&mut self, job: JobKey, annotation: &Annotation) {
+        let (word, style) = match annotation.level {
+            AnnotationLevel::Notice => ("notice", color(AnsiColor::Cyan)),
+            AnnotationLevel::Warning => ("warning", color(AnsiColor::Yellow)),
+            AnnotationLevel::Error => ("error", color(AnsiColor::Red).bold()),
+        };
+        let place = match (&annotation.file, annotation.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
+        };
+        let title = annotation
+            .title
+            .as_ref()
+            .map_or(String::new(), |title| format!("{title}: "));
+        for (number, line) in annotation.message.as_str().lines().enumerate() {
+            if number == 0 {
+                self.line(
+                    job,
+                    &format!("{style}{word}:{style:#} {place}{title}{line}"),
+                );
+            } else {
+                self.line(job, &format!("       {line}"));
+            }
+        }
+    }
+
+    fn step_finished(
+        &mut self,
+        job: JobKey,
+        step: u32,
+        ends: (Conclusion, Conclusion),
+        milliseconds: u64,
+    ) {
+        let (outcome, conclusion) = ends;
+        let Some(known) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        let name = known.steps.get(&step).cloned().unwrap_or_default();
+        if conclusion == Conclusion::Failure {
+            known.failed.push(step);
+        } else {
+            known.tails.remove(&step);
+        }
+        let (sign, style) = sign(conclusion);
+        let took = format_duration(Duration::from_millis(milliseconds));
+        let note = if outcome == conclusion {
+            ""
+        } else {
+            ", failed, but may (continue-on-error)"
+        };
+        if outcome == Conclusion::Skipped {
+            self.line(job, &format!("{DIM}{sign} {name} (skipped){DIM:#}"));
+        } else {
+            self.line(
+                job,
+                &format!("{style}{sign}{style:#} {name} {DIM}({took}{note}){DIM:#}"),
+            );
+        }
+    }
+
+    fn deployment(&mut self, job: JobKey, progress: &DeployProgress) {
+        let phase = &progress.phase;
+        let host = progress
+            .host
+            .as_ref()
+            .map_or(String::new(), |host| format!("{host}: "));
+        let took = progress.milliseconds.map_or(String::new(), |milliseconds| {
+            format!(
+                " {DIM}({}){DIM:#}",
+                format_duration(Duration::from_millis(milliseconds))
+            )
+        });
+        self.line(
+            job,
+            &format!(
+                "{DIM}│{DIM:#} {BOLD}{phase}{BOLD:#} {host}{}{took}",
+                progress.text
+            ),
+        );
+    }
+
+    fn run_finished(&mut self, outcome: RunOutcome) {
+        drop(writeln!(self.out));
+        let jobs = std::mem::take(&mut self.jobs);
+        for job in jobs.values() {
+            self.job_summary(job);
+        }
+        let (sign, style) = sign(outcome.conclusion);
+        let word = if outcome.is_timed_out {
+            "timed out"
+        } else {
+            outcome.conclusion.as_str()
+        };
+        let deploy = match outcome.deploy {
+            Some(DeployOutcome::Undone) => "; the deploy was undone, the old release serves",
+            Some(DeployOutcome::UndoIncomplete) => "; THE UNDO OF THE DEPLOY IS INCOMPLETE",
+            None => "",
+        };
+        drop(writeln!(self.out, "{style}{sign} {word}{style:#}{deploy}"));
+        drop(self.out.flush());
+    }
+
+    fn job_summary(&mut self, job: &Job) {
+        let end = job.end.as_ref();
+        let conclusion = end.map_or(Conclusion::Cancelled, |end| end.conclusion);
+        let (sign, style) = sign(conclusion);
+        let took = end.map_or(String::new(), |end| {
+            format!(
+                " {DIM}({}){DIM:#}",
+                format_duration(Duration::from_millis(end.milliseconds))
+            )
+        });
+        let reason = end.and_then(|end| end.reason.as_ref());
+        let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+        drop(writeln!(
+            self.out,
+            "{style}{sign}{style:#} {}{took}{reason}",
+            job.planned.name
+        ));
+        for step in &job.failed {
+            let name = job.steps.get(step).map_or("", String::as_str);
+            drop(writeln!(
+                self.out,
+                "  {BOLD}{name}{BOLD:#} failed; its last lines:"
+            ));
+            for line in job.tails.get(step).into_iter().flatten() {
+                drop(writeln!(self.out, "  {DIM}│{DIM:#} {line}"));
+            }
+        }
+    }
+}
+
+impl<W: Write + Send> Reporter for Console<W> {
+    fn report(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::RunStarted { workflow, event } => {
+                drop(writeln!(
+                    self.out,
+                    "{BOLD}{workflow}{BOLD:#} {DIM}on {event}{DIM:#}"
+                ));
+            }
+            RunEvent::JobPlanned { job, planned } => {
+                self.width = self
+                    .width
+                    .max(planned.name.as_str().chars().count())
+                    .min(30);
+                let job_state = Job {
+                    planned: planned.clone(),
+                    steps: BTreeMap::new(),
+                    tails: BTreeMap::new(),
+                    failed: Vec::new(),
+                    end: None,
+                };
+                self.jobs.insert(*job, job_state);
+            }
+            RunEvent::JobStarted { .. } | RunEvent::Summary { .. } => {}
+            RunEvent::StepStarted { job, step, name } => {
+                self.step_started(*job, *step, name.as_str())
+            }
+            RunEvent::Output {
+                job,
+                step,
+                stream,
+                text,
+            } => {
+                self.output(*job, *step, *stream, text.as_str());
+            }
+            RunEvent::Annotation {
+                job, annotation, ..
+            } => self.annotation(*job, annotation),
+            RunEvent::StepFinished {
+                job,
+                step,
+                name,
+                outcome,
+                conclusion,
+                milliseconds,
+            } => {
+                self.step_named(*job, *step, name.as_str());
+                self.step_finished(*job, *step, (*outcome, *conclusion), *milliseconds);
+            }
+            RunEvent::Deployment { job, progress } => self.deployment(*job, progress),
+            RunEvent::JobFinished { job, end } => {
+                if let Some(known) = self.jobs.get_mut(job) {
+                    known.end = Some(end.clone());
+                }
+                if end.conclusion == Conclusion::Skipped {
+                    let reason = end.reason.as_ref().map_or("", |reason| reason.as_str());
+                    self.line(*job, &format!("{DIM}- skipped: {reason}{DIM:#}"));
+                }
+            }
+            RunEvent::RunFinished { outcome } => self.run_finished(*outcome),
+        }
+    }
+}
