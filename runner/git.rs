@@ -1,1 +1,188 @@
 //! What is asked of a git repository.
+
+use std::path::{Path, PathBuf};
+
+use git2::{DiffOptions, Oid, Repository, StatusOptions};
+use thiserror::Error;
+
+/// A git repository could not be asked; the machine's fault, or the folder is none.
+#[derive(Debug, Error)]
+#[error("the git repository at `{path}` could not be read")]
+pub struct GitError {
+    path: String,
+    #[source]
+    source: git2::Error,
+}
+
+/// What is known of a working tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkingTree {
+    /// Its root folder.
+    pub root: PathBuf,
+    /// The commit that is checked out; none before the first one.
+    pub commit: Option<String>,
+    /// The branch or tag that is checked out, as `refs/heads/main`.
+    pub git_ref: Option<String>,
+    /// `owner/repository` by the URL of `origin`.
+    pub repository: Option<String>,
+    /// The scheme and host of `origin`, as `https://github.com`.
+    pub server_url: Option<String>,
+    /// The first line and the rest of the commit's message.
+    pub message: Option<String>,
+    /// Who wrote the commit: name and address.
+    pub author: Option<(String, String)>,
+    /// Who works here: `user.name`.
+    pub user: Option<String>,
+}
+
+/// Returns what is known of the working tree that `path` lies in; none where it lies in none.
+pub fn working_tree(path: &Path) -> Option<WorkingTree> {
+    let repository = Repository::discover(path).ok()?;
+    let root = repository.workdir()?.to_owned();
+    let head = repository.head().ok();
+    let commit = head.as_ref().and_then(|head| head.peel_to_commit().ok());
+    let origin = repository.find_remote("origin").ok();
+    let url = origin
+        .as_ref()
+        .and_then(|origin| origin.url().ok().map(str::to_owned));
+    let (server_url, name) = url
+        .as_deref()
+        .and_then(split_url)
+        .map_or((None, None), |(server, name)| (Some(server), Some(name)));
+    let author = commit.as_ref().map(|commit| {
+        let author = commit.author();
+        (
+            author.name().unwrap_or_default().to_owned(),
+            author.email().unwrap_or_default().to_owned(),
+        )
+    });
+    Some(WorkingTree {
+        root,
+        commit: commit.as_ref().map(|commit| commit.id().to_string()),
+        git_ref: head
+            .as_ref()
+            .and_then(|head| head.name().ok().map(str::to_owned)),
+        repository: name,
+        server_url,
+        message: commit
+            .as_ref()
+            .and_then(|commit| commit.message().ok().map(str::to_owned)),
+        author,
+        user: repository
+            .config()
+            .ok()
+            .and_then(|config| config.get_string("user.name").ok()),
+    })
+}
+
+/// Takes `https://host/owner/repository.git` and `git@host:owner/repository.git` apart.
+fn split_url(url: &str) -> Option<(String, String)> {
+    let (host, path) = match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('/')?,
+        None => url.split_once(':')?,
+    };
+    let host = host.rsplit('@').next()?.split(':').next()?;
+    let path = path.trim_matches('/').trim_end_matches(".git");
+    let mut parts = path.rsplit('/');
+    let (name, owner) = (parts.next()?, parts.next()?);
+    Some((format!("https://{host}"), format!("{owner}/{name}")))
+}
+
+/// Returns the paths that differ between two commits; none where the repository lacks one of them.
+pub fn changed_paths(root: &Path, before: &str, after: &str) -> Option<Vec<String>> {
+    let repository = Repository::open(root).ok()?;
+    let tree = |id: &str| {
+        let commit = repository.find_commit(Oid::from_str(id).ok()?).ok()?;
+        commit.tree().ok()
+    };
+    let (before, after) = (tree(before)?, tree(after)?);
+    let diff = repository
+        .diff_tree_to_tree(Some(&before), Some(&after), Some(&mut DiffOptions::new()))
+        .ok()?;
+    let paths = diff
+        .deltas()
+        .flat_map(|delta| [delta.old_file().path(), delta.new_file().path()]);
+    let mut paths: Vec<String> = paths
+        .flatten()
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    Some(paths)
+}
+
+/// Returns the files of a working tree as it stands: tracked ones that are there, and untracked
+/// ones that git does not ignore; relative to the root.
+pub fn files(root: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let failed = |source| GitError {
+        path: root.display().to_string(),
+        source,
+    };
+    let repository = Repository::open(root).map_err(failed)?;
+    let index = repository.index().map_err(failed)?;
+    let mut files: Vec<PathBuf> = index
+        .iter()
+        .map(|entry| PathBuf::from(String::from_utf8_lossy(&entry.path).into_owned()))
+        .filter(|path| root.join(path).symlink_metadata().is_ok())
+        .collect();
+    let mut options = StatusOptions::new();
+    options
+        .include_untracked(true)
+        .recurse_untracked_dirs(true)
+        .include_ignored(false);
+    for status in repository
+        .statuses(Some(&mut options))
+        .map_err(failed)?
+        .iter()
+    {
+        if status.status().is_wt_new() {
+            files.push(PathBuf::from(
+                String::from_utf8_lossy(status.path_bytes()).into_owned(),
+            ));
+        }
+    }
+    Ok(files)
+}
+
+/// Returns the paths that differ from the commit that is checked out, untracked ones included.
+pub fn uncommitted(root: &Path) -> Result<Vec<String>, GitError> {
+    let failed = |source| GitError {
+        path: root.display().to_string(),
+        source,
+    };
+    let repository = Repository::open(root).map_err(failed)?;
+    let mut options = StatusOptions::new();
+    options.include_untracked(true).include_ignored(false);
+    let statuses = repository.statuses(Some(&mut options)).map_err(failed)?;
+    Ok(statuses
+        .iter()
+        .map(|status| String::from_utf8_lossy(status.path_bytes()).into_owned())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_repositories_are_taken_apart() {
+        for (url, expected) in [
+            (
+                "https://github.com/acme/demo.git",
+                Some(("https://github.com", "acme/demo")),
+            ),
+            (
+                "git@github.com:acme/demo.git",
+                Some(("https://github.com", "acme/demo")),
+            ),
+            (
+                "ssh://git@git.example.com:2222/acme/demo",
+                Some(("https://git.example.com", "acme/demo")),
+            ),
+            ("/srv/git/demo.git", None),
+        ] {
+            let expected = expected.map(|(server, name)| (server.to_owned(), name.to_owned()));
+            assert_eq!(split_url(url), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What actions do before the first and after the last step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::action::{Action, ActionContext, Fault};
+use super::context::{Frame, env_context};
+use super::job::JobRun;
+use super::node::NodeCall;
+use super::output::StepVoice;
+use super::resolve::FoundAction;
+use super::step::{StepCall, StepEnd};
+use crate::diagnostic::Span;
+use crate::expression::condition;
+use crate::run::{Conclusion, RunEvent};
+use crate::workflow::{Condition, Step, StepBody, Token};
+
+/// Something that an action wants done after the job's last step.
+#[derive(Debug)]
+pub(super) struct Post {
+    /// The name of its line.
+    pub(super) name: String,
+    pub(super) kind: PostKind,
+}
+
+/// Whose it is.
+#[derive(Debug)]
+pub(super) enum PostKind {
+    /// An action of this program.
+    Native {
+        name: String,
+        action: Arc<dyn Action>,
+        inputs: BTreeMap<String, String>,
+        state: BTreeMap<String, String>,
+    },
+    /// A JavaScript action.
+    Node {
+        node: NodeCall,
+        condition: Condition,
+        env: BTreeMap<String, String>,
+    },
+}
+
+impl JobRun {
+    /// Does what the actions want done, the last one first.
+    pub(super) async fn run_posts(&mut self, frame: &mut Frame) -> Result<(), Fault> {
+        frame.is_post = true;
+        while let Some(post) = self.posts.pop() {
+            let step = placeholder_step(&post.name)?;
+            match post.kind {
+                PostKind::Native {
+                    name,
+                    action,
+                    inputs,
+                    state,
+                } => {
+                    let call = self.begin_extra(&step, &post.name, None);
+                    let end = self
+                        .native_post(&call, (&name, &action), inputs, state)
+                        .await?;
+                    self.end_extra(frame, &call, &post.name, &end);
+                }
+                PostKind::Node {
+                    node,
+                    condition,
+                    env,
+                } => {
+                    let call = self.begin_extra(&step, &post.name, Some(env));
+                    let wanted = condition.expression.evaluate(&call.scope(self, frame));
+                    let end = match wanted.map(|value| value.is_truthy()) {
+                        Ok(true) => self.run_node(&call, frame, &node).await?.0,
+                        Ok(false) => StepEnd::bare(Conclusion::Skipped),
+                        Err(error) => {
+                            call.fail(self, &format!("`post-if` could not be evaluated: {error}"));
+                            StepEnd::bare(Conclusion::Failure)
+                        }
+                    };
+                    self.end_extra(frame, &call, &post.name, &end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the `pre` file of a JavaScript action.
+    pub(super) async fn run_pre_step(
+        &mut self,
+        frame: &mut Frame,
+        step: &Step,
+        with: Option<&Token>,
+        (found, file, condition, name): (&FoundAction, String, &Condition, &str),
+    ) -> Result<(), Fault> {
+        let call = self.begin_extra(step, name, None);
+        let wanted = condition
+            .expression
+            .evaluate(&call.scope(self, frame))
+            .map(|value| value.is_truthy());
+        let inputs = self.action_inputs(&call, frame, found, with);
+        let end = match (wanted, inputs) {
+            (Ok(false), _) => StepEnd::bare(Conclusion::Skipped),
+            (Err(error), _) => {
+                call.fail(self, &format!("`pre-if` could not be evaluated: {error}"));
+                StepEnd::bare(Conclusion::Failure)
+            }
+            (_, Err(reason)) => {
+                call.fail(self, &reason);
+                StepEnd::bare(Conclusion::Failure)
+            }
+            (Ok(true), Ok(inputs)) => {
+                let node = NodeCall {
+                    file,
+                    found: found.clone(),
+                    inputs,
+                    state: BTreeMap::new(),
+                };
+                let (end, state) = self.run_node(&call, frame, &node).await?;
+                self.pre_state.insert(step.span.bytes.start, state);
+                end
+            }
+        };
+        self.end_extra(frame, &call, name, &end);
+        Ok(())
+    }
+
+    /// Runs the `post` of an action of this program: under the runner's token, also when the job
+    /// was cancelled.
+    async fn native_post(
+        &mut self,
+        call: &StepCall<'_>,
+        (name, action): (&str, &Arc<dyn Action>),
+        inputs: BTreeMap<String, String>,
+        mut state: BTreeMap<String, String>,
+    ) -> Result<StepEnd, Fault> {
+        let token = self.post_token();
+        let mut slots = std::mem::take(&mut self.slots);
+        let env = self.step_env(&Frame::job(), &call.step.context_name, &call.env);
+        let result = {
+            let mut context = ActionContext {
+                inputs,
+                env,
+                secrets: &self.contexts.secrets,
+                github: self.contexts.github.clone(),
+                name: name.to_owned(),
+                workspace: &self.folders.workspace,
+                source: &self.options.source,
+                temp: &self.folders.temp,
+                state: &mut state,
+                slots: &mut slots,
+                job_status: self.status(),
+                voice: Arc::new(call.voice.clone()),
+                masker: self.masker.clone(),
+                token: token.clone(),
+            };
+            action.post(&mut context).await
+        };
+        self.slots = slots;
+        self.native_end(call, result, token.is_cancelled())
+    }
+
+    /// Returns the token of clean-up: only the runner itself can end it.
+    fn post_token(&self) -> CancellationToken {
+        self.force.child_token()
+    }
+
+    fn begin_extra<'s>(
+        &mut self,
+        step: &'s Step,
+        name: &str,
+        env: Option<BTreeMap<String, String>>,
+    ) -> StepCall<'s> {
+        let number = self.next_step();
+        let env = env.unwrap_or_else(|| self.env.clone());
+        let voice = StepVoice {
+            recorder: self.recorder.clone(),
+            job: self.plan.key,
+            step: number,
+        };
+        let name = self.masker.mask(name);
+        self.recorder.record(&RunEvent::StepStarted {
+            job: self.plan.key,
+            step: number,
+            name,
+        });
+        StepCall {
+            step,
+            env_value: env_context(&env),
+            env,
+            file_number: self.next_file(),
+            voice,
+            deadline: None,
+            survives_cancel: true,
+            began: Instant::now(),
+        }
+    }
+
+    fn end_extra(&mut self, frame: &mut Frame, call: &StepCall<'_>, name: &str, end: &StepEnd) {
+        if end.outcome == Conclusion::Failure {
+            frame.is_failed = true;
+            self.is_failed = true;
+        }
+        self.finish_step(frame, call, name, (end.outcome, end.outcome));
+    }
+}
+
+/// Returns a step that stands for a clean-up, which has none in the file.
+fn placeholder_step(name: &str) -> Result<Step, Fault> {
+    let read =
+        condition("always()").map_err(|error| Fault::new("`always()` cannot be read", error))?;
+    let name = name.to_owned();
+    Ok(Step {
+        span: Span::START,
+        id: None,
+        context_name: name.clone(),
+        name: None,
+        condition: Condition {
+            expression: read.expression().clone(),
+            text: read.text().to_owned(),
+            span: Span::START,
+            is_written: false,
+        },
+        env: None,
+        continue_on_error: None,
+        timeout_minutes: None,
+        is_background: false,
+        body: StepBody::WaitAll,
+    })
+}

@@ -1,0 +1,183 @@
+//! `run:` steps: a script and the shell that reads it.
+//!
+//! Source: `ScriptHandlerHelpers` of GitHub's runner.
+
+use std::fs;
+
+use super::action::Fault;
+use super::context::{Frame, StepScope, text};
+use super::job::JobRun;
+use super::step::StepCall;
+use crate::workflow::{JobBody, RunDefaults, Token};
+
+/// A shell's command line with the script's place left open, and the ending of its file.
+struct Shell {
+    argv: Vec<String>,
+    ending: &'static str,
+    /// What stands around the script, for shells that need it.
+    prefix: &'static str,
+    suffix: &'static str,
+}
+
+/// Stands for the script's path in a shell's command line.
+const PLACE: &str = "{0}";
+
+impl Shell {
+    fn new(argv: &[&str], ending: &'static str) -> Self {
+        Self {
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            ending,
+            prefix: "",
+            suffix: "",
+        }
+    }
+
+    /// Reads `shell:`; the error says what is wrong with it.
+    fn parse(name: &str) -> Result<Self, String> {
+        Ok(match name.trim() {
+            "bash" => Self::new(
+                &[
+                    "bash",
+                    "--noprofile",
+                    "--norc",
+                    "-e",
+                    "-o",
+                    "pipefail",
+                    PLACE,
+                ],
+                ".sh",
+            ),
+            "sh" => Self::new(&["sh", "-e", PLACE], ".sh"),
+            "python" => Self::new(&["python", PLACE], ".py"),
+            "pwsh" | "powershell" => Self {
+                prefix: "$ErrorActionPreference = 'stop'\n",
+                suffix: "\nif ((Test-Path -LiteralPath variable:\\LASTEXITCODE)) { exit $LASTEXITCODE }\n",
+                ..Self::new(&[name.trim(), "-command", ". '{0}'"], ".ps1")
+            },
+            custom if custom.contains(PLACE) => Self {
+                argv: custom.split_whitespace().map(str::to_owned).collect(),
+                ..Self::new(&[], "")
+            },
+            unknown => {
+                return Err(format!(
+                    "`{unknown}` is no shell that is known: use bash, sh, python, pwsh, or a command line with {PLACE} for the script"
+                ));
+            }
+        })
+    }
+
+    fn command(&self, script: &str) -> Vec<String> {
+        self.argv
+            .iter()
+            .map(|word| word.replace(PLACE, script))
+            .collect()
+    }
+}
+
+impl JobRun {
+    /// Prepares a script: writes it to a file and returns the command that runs it.
+    ///
+    /// The inner error is the user's and fails the step.
+    pub(super) async fn script_command(
+        &self,
+        call: &StepCall<'_>,
+        frame: &Frame,
+        parts: (&Token, Option<&Token>, Option<&Token>),
+    ) -> Result<Result<(Vec<String>, String), String>, Fault> {
+        let (script, shell, directory) = parts;
+        let scope = call.scope(self, frame);
+        let prepared = (|| {
+            let script = text(script, &scope)?;
+            let shell = self.shell_name(frame, shell, &scope)?;
+            let directory = self.working_directory(frame, directory, &scope)?;
+            Ok::<_, String>((script, shell, directory))
+        })();
+        let (script, shell, directory) = match prepared {
+            Ok(prepared) => prepared,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let shell = match shell {
+            Some(name) => Shell::parse(&name),
+            None => Ok(self.default_shell().await),
+        };
+        let shell = match shell {
+            Ok(shell) => shell,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let file = self
+            .folders
+            .commands
+            .join(format!("script_{}{}", call.file_number, shell.ending));
+        let content = format!("{}{script}{}", shell.prefix, shell.suffix);
+        fs::write(&file, content).map_err(|source| {
+            Fault::new(
+                format!("the script could not be written to `{}`", file.display()),
+                source,
+            )
+        })?;
+        let inside = self.sandbox.path_inside(&file);
+        Ok(Ok((shell.command(&inside), directory)))
+    }
+
+    /// Returns the shell where the file names none: bash where there is one, without `pipefail`.
+    async fn default_shell(&self) -> Shell {
+        if !self.sandbox.is_container() && self.sandbox.has_program("bash").await {
+            Shell::new(&["bash", "-e", PLACE], ".sh")
+        } else {
+            Shell::new(&["sh", "-e", PLACE], ".sh")
+        }
+    }
+
+    fn shell_name(
+        &self,
+        frame: &Frame,
+        own: Option<&Token>,
+        scope: &StepScope<'_>,
+    ) -> Result<Option<String>, String> {
+        self.with_defaults(frame, own, |defaults| defaults.shell.as_ref())
+            .map(|token| text(token, scope))
+            .transpose()
+            .map(|name| name.filter(|name| !name.is_empty()))
+    }
+
+    fn working_directory(
+        &self,
+        frame: &Frame,
+        own: Option<&Token>,
+        scope: &StepScope<'_>,
+    ) -> Result<String, String> {
+        let workspace = self.sandbox.path_inside(&self.folders.workspace);
+        let token = self.with_defaults(frame, own, |defaults| defaults.working_directory.as_ref());
+        let Some(token) = token else {
+            return Ok(workspace);
+        };
+        let directory = text(token, scope)?;
+        if directory.is_empty() {
+            return Ok(workspace);
+        }
+        let path = std::path::Path::new(&workspace).join(&directory);
+        let outside = self.sandbox.path_outside(&path.to_string_lossy());
+        if !self.sandbox.is_container() && !outside.is_dir() {
+            return Err(format!("the working directory `{directory}` is not there"));
+        }
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// Returns a step's own setting, else the job's, else the workflow's; composite actions have
+    /// no defaults.
+    fn with_defaults<'a>(
+        &'a self,
+        frame: &Frame,
+        own: Option<&'a Token>,
+        setting: impl Fn(&'a RunDefaults) -> Option<&'a Token>,
+    ) -> Option<&'a Token> {
+        if own.is_some() || frame.depth > 0 {
+            return own;
+        }
+        let job = self.plan.job().and_then(|job| match &job.body {
+            JobBody::Steps(steps) => setting(&steps.defaults),
+            JobBody::Call(_) => None,
+        });
+        job.or_else(|| setting(&self.plan.file.workflow.defaults))
+    }
+}
