@@ -6,6 +6,8 @@ pub use runner_model::{
     diagnostic, event, expression, kamal, mask, plan, release, run, workflow, yaml,
 };
 
+#[path = "../actions/mod.rs"]
+pub mod actions;
 pub mod cli;
 pub mod deploy;
 pub mod docker;

@@ -1,1 +1,74 @@
 //! The verbs of the command line, settings, wiring and exit codes.
+//!
+//! This is the only room that reads the environment of the process and the only one that writes to
+//! the terminal by itself.
+
+mod arguments;
+mod check;
+mod diagnostics;
+mod error;
+mod eval;
+mod preview;
+mod repository;
+mod run;
+mod settings;
+mod stop;
+mod trigger;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Verb};
+pub use error::{CliError, ErrorKind, ExitCode};
+
+/// Reads the command line, does what it says and returns how the process is to end.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            // Help and version are no problems, but come this way, too.
+            let code = if problem.use_stderr() {
+                ExitCode::CommandLine
+            } else {
+                ExitCode::Success
+            };
+            drop(problem.print());
+            return code;
+        }
+    };
+    settings::start_tracing();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            let error = CliError::new(ErrorKind::Internal, "the runtime could not be started")
+                .because(source);
+            return error.report();
+        }
+    };
+    let result = match arguments.verb {
+        Verb::Run(arguments) => run::run(&runtime, *arguments),
+        Verb::Check(arguments) => check::check(&arguments),
+        Verb::Eval(arguments) => eval::eval(&arguments),
+        Verb::Version => {
+            write_line(&format!("runner {}", env!("CARGO_PKG_VERSION")));
+            Ok(ExitCode::Success)
+        }
+    };
+    // What a step left running in the background does not hold the process.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| error.report())
+}
+
+/// Writes a line to standard output; a reader that went away ends nothing.
+fn write_line(line: &str) {
+    use std::io::Write as _;
+    drop(writeln!(anstream::stdout(), "{line}"));
+}
+
+/// Writes a line to standard error.
+fn write_note(line: &str) {
+    use std::io::Write as _;
+    drop(writeln!(anstream::stderr(), "{line}"));
+}

@@ -15,7 +15,10 @@ pub struct TriggerEvent {
 impl TriggerEvent {
     /// Returns an event.
     pub fn new(name: impl Into<String>, payload: Value) -> Self {
-        Self { name: name.into(), payload }
+        Self {
+            name: name.into(),
+            payload,
+        }
     }
 
     /// Returns the activity, as `opened`, of events that have one.
@@ -32,13 +35,21 @@ impl TriggerEvent {
                 let number = self.payload.get("pull_request")?.get("number")?.as_u64()?;
                 Some(format!("refs/pull/{number}/merge"))
             }
-            "pull_request_target" => {
-                Some(format!("refs/heads/{}", self.text(&["pull_request", "base", "ref"])?))
-            }
-            "release" => Some(format!("refs/tags/{}", self.text(&["release", "tag_name"])?)),
+            "pull_request_target" => Some(format!(
+                "refs/heads/{}",
+                self.text(&["pull_request", "base", "ref"])?
+            )),
+            "release" => Some(format!(
+                "refs/tags/{}",
+                self.text(&["release", "tag_name"])?
+            )),
             "deployment" | "deployment_status" => {
                 let name = self.text(&["deployment", "ref"])?;
-                Some(if name.starts_with("refs/") { name.to_owned() } else { format!("refs/heads/{name}") })
+                Some(if name.starts_with("refs/") {
+                    name.to_owned()
+                } else {
+                    format!("refs/heads/{name}")
+                })
             }
             "merge_group" => self.text(&["merge_group", "head_ref"]).map(str::to_owned),
             _ => self.text(&["ref"]).map(str::to_owned),
@@ -67,7 +78,8 @@ impl TriggerEvent {
 
     /// Returns who did it.
     pub fn actor(&self) -> Option<&str> {
-        self.text(&["sender", "login"]).or_else(|| self.text(&["pusher", "name"]))
+        self.text(&["sender", "login"])
+            .or_else(|| self.text(&["pusher", "name"]))
     }
 
     /// Returns the paths that the payload's commits say were changed.
@@ -76,7 +88,11 @@ impl TriggerEvent {
         let mut paths: Vec<String> = Vec::new();
         for commit in commits {
             for key in ["added", "modified", "removed"] {
-                let listed = commit.get(key).and_then(Value::as_array).into_iter().flatten();
+                let listed = commit
+                    .get(key)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten();
                 paths.extend(listed.filter_map(Value::as_str).map(str::to_owned));
             }
         }
@@ -87,6 +103,8 @@ impl TriggerEvent {
 
     /// Returns the text at a path of keys in the payload.
     pub fn text(&self, path: &[&str]) -> Option<&str> {
-        path.iter().try_fold(&self.payload, |value, key| value.get(key))?.as_str()
+        path.iter()
+            .try_fold(&self.payload, |value, key| value.get(key))?
+            .as_str()
     }
 }

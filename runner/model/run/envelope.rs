@@ -65,6 +65,15 @@ pub struct Envelope {
 impl Envelope {
     /// Returns an envelope in the current format.
     pub fn new(run: RunId, attempt: Attempt, fence: Fence, at: Timestamp, event: RunEvent) -> Self {
-        Self { format: FORMAT, run, attempt, job: event.job(), fence, seq: 0, at, event }
+        Self {
+            format: FORMAT,
+            run,
+            attempt,
+            job: event.job(),
+            fence,
+            seq: 0,
+            at,
+            event,
+        }
     }
 }

@@ -1,0 +1,134 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Exit codes, shown at the end of every help.
+const EXIT_CODES: &str = "Exit codes: 0 success · 1 internal · 2 command line · 3 workflow or configuration invalid · \
+4 no trigger matched · 5 environment (Docker, SSH, GitHub, store unreachable) · 10 run failed · 11 cancelled · \
+12 timed out · 20 deploy failed, undone · 21 deploy failed and undo incomplete";
+
+/// Runs GitHub Actions workflows on your own machines and deploys containers over SSH.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, after_help = EXIT_CODES, disable_help_flag = true, disable_version_flag = true)]
+pub(super) struct Arguments {
+    /// Print help
+    #[arg(long, global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run a workflow file on this machine
+    Run(Box<RunArguments>),
+    /// Say what is wrong in workflow files, all of it, with places and hints
+    Check(CheckArguments),
+    /// Evaluate an expression
+    Eval(EvalArguments),
+    /// Print the version
+    Version,
+}
+
+/// How a command prints its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// `runner run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// The workflow file; the only one in pipelines/ where it is left out
+    pub(super) file: Option<PathBuf>,
+    /// The event that starts the run; its filters count
+    #[arg(long, value_name = "NAME")]
+    pub(super) event: Option<String>,
+    /// The event's payload
+    #[arg(long, value_name = "JSON")]
+    pub(super) event_file: Option<PathBuf>,
+    /// An input of the workflow
+    #[arg(long, value_name = "K=V")]
+    pub(super) input: Vec<String>,
+    /// Run only this job and what it needs
+    #[arg(long, value_name = "JOB")]
+    pub(super) job: Option<String>,
+    /// A variable for every step
+    #[arg(long, value_name = "K=V")]
+    pub(super) env: Vec<String>,
+    /// Variables for every step, one K=V a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) env_file: Option<PathBuf>,
+    /// A secret, with its value from the environment
+    #[arg(long, value_name = "NAME")]
+    pub(super) secret: Vec<String>,
+    /// Secrets, one K=V a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) secret_file: Option<PathBuf>,
+    /// A configuration variable (the context `vars`)
+    #[arg(long, value_name = "K=V")]
+    pub(super) var: Vec<String>,
+    /// Where `owner/repo@ref` is looked for: DIR/owner/repo
+    #[arg(long, value_name = "DIR")]
+    pub(super) actions_dir: Option<PathBuf>,
+    /// Only print which jobs would run
+    #[arg(long)]
+    pub(super) plan: bool,
+    /// How many jobs run at once [default: one per processor]
+    #[arg(long, value_name = "N")]
+    pub(super) slots: Option<usize>,
+    /// Show debug lines
+    #[arg(long)]
+    pub(super) debug: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+/// `runner check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// Files, or folders whose workflow files are checked [default: pipelines and .github/workflows]
+    pub(super) paths: Vec<PathBuf>,
+    /// Where `owner/repo@ref` is looked for: DIR/owner/repo
+    #[arg(long, value_name = "DIR")]
+    pub(super) actions_dir: Option<PathBuf>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+/// How `runner eval` takes its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum EvalAs {
+    /// An expression without `${{ }}`.
+    Value,
+    /// The text of an `if:`.
+    If,
+    /// Text with `${{ }}` in it.
+    Template,
+    /// Grammar only: any name, any function.
+    Syntax,
+}
+
+/// `runner eval`.
+#[derive(Debug, Args)]
+pub(super) struct EvalArguments {
+    /// The expression; behind `--` where it begins with `-`
+    pub(super) expression: String,
+    /// The contexts: a JSON object, or @FILE
+    #[arg(long, value_name = "JSON")]
+    pub(super) context: Option<String>,
+    /// How the text is taken
+    #[arg(long = "as", value_enum, default_value = "value")]
+    pub(super) mode: EvalAs,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}

@@ -1,0 +1,393 @@
+//! `runner run`: a workflow on this machine.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::{Format, RunArguments};
+use super::check::{WORKFLOW_FOLDERS, workflow_files};
+use super::error::{CliError, ErrorKind, ExitCode};
+use super::stop::watch_signals;
+use super::{preview, repository, settings, trigger, write_note};
+use crate::diagnostic::{Diagnostic, has_errors};
+use crate::engine::{EngineOptions, unsupported};
+use crate::event::TriggerEvent;
+use crate::expression::{Object, Value};
+use crate::git::{WorkingTree, working_tree};
+use crate::mask::Masker;
+use crate::plan::{Progress, RunFacts, WorkflowFile};
+use crate::process;
+use crate::report::{Console, ConsoleStyle, JsonLines, Recorder, Reporter};
+use crate::run::{Conclusion, DeployOutcome, RunEvent, RunOutcome};
+use crate::scheduler::{LocalRun, ReadError, RepositoryWorkflows, read_workflow, run_local};
+
+/// A run that was understood and can begin.
+struct Prepared {
+    file: Arc<WorkflowFile>,
+    tree: WorkingTree,
+    event: TriggerEvent,
+    inputs: Value,
+    facts: RunFacts,
+    secrets: Object,
+    extra_env: BTreeMap<String, String>,
+}
+
+/// Why a run does not begin, though the command line is right.
+enum NotBegun {
+    /// The file is not valid, or holds what cannot be run.
+    Rejected(String),
+    /// No trigger matches, for this reason.
+    NotTriggered(Box<TriggerEvent>, Arc<WorkflowFile>, String),
+}
+
+/// Runs a workflow file, or prints its plan.
+pub(super) fn run(runtime: &Runtime, arguments: RunArguments) -> Result<ExitCode, CliError> {
+    let is_json = arguments.format == Format::Json;
+    let result = match prepare(&arguments) {
+        Ok(Ok(prepared)) if arguments.plan => {
+            return preview::print(
+                &prepared.file,
+                &prepared.event,
+                progress(&prepared, &arguments)?,
+                is_json,
+            );
+        }
+        Ok(Ok(prepared)) => return execute(runtime, prepared, &arguments),
+        Ok(Err(NotBegun::NotTriggered(event, file, reason))) => {
+            if arguments.plan {
+                preview::print_not_triggered(&file, &event, &reason, is_json);
+            } else if is_json {
+                JsonLines::write_without_run(&mut std::io::stdout(), "not_triggered", &reason);
+            } else {
+                write_note(&format!("{} does not run: {reason}", file.path));
+            }
+            return Ok(ExitCode::NoTrigger);
+        }
+        Ok(Err(NotBegun::Rejected(reason))) => Ok((ExitCode::Invalid, reason)),
+        Err(error) if is_json && error.exit_code() == ExitCode::Invalid => {
+            let reason = error.chain();
+            Ok((error.report(), reason))
+        }
+        Err(error) => Err(error),
+    };
+    result.map(|(code, reason)| {
+        if is_json {
+            JsonLines::write_without_run(&mut std::io::stdout(), "rejected", &reason);
+        }
+        code
+    })
+}
+
+fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliError> {
+    let path = match &arguments.file {
+        Some(path) => path.clone(),
+        None => only_pipeline()?,
+    };
+    let here = std::env::current_dir().map_err(|source| {
+        CliError::new(ErrorKind::Environment, "the current folder is gone").because(source)
+    })?;
+    let tree = working_tree(&here).unwrap_or_else(|| WorkingTree {
+        root: here,
+        ..WorkingTree::default()
+    });
+    let name = repository_path(&path, &tree.root);
+    let file = match read_workflow(&path, &name) {
+        Ok((file, problems)) => match refuse_unsupported(&path, &file, problems) {
+            Ok(()) => Arc::new(file),
+            Err(reason) => return Ok(Err(NotBegun::Rejected(reason))),
+        },
+        Err(ReadError::Invalid {
+            path,
+            text: source,
+            diagnostics,
+        }) => {
+            print_problems(&path, &source, &diagnostics);
+            return Ok(Err(NotBegun::Rejected(format!(
+                "`{path}` is not a valid workflow"
+            ))));
+        }
+        Err(error @ ReadError::File { .. }) => {
+            return Err(CliError::new(
+                ErrorKind::Usage,
+                format!("`{}` could not be read", path.display()),
+            )
+            .because(error));
+        }
+    };
+    let workflow = &file.workflow;
+    let event = repository::event(
+        workflow,
+        &tree,
+        arguments.event.as_deref(),
+        arguments.event_file.as_deref(),
+    )?;
+    if arguments.event.is_some() {
+        if let Some(reason) = trigger::skip_reason(workflow, &event, &tree)? {
+            return Ok(Err(NotBegun::NotTriggered(Box::new(event), file, reason)));
+        }
+    }
+    let vars: Object = pairs(&arguments.var, "--var")?.into_iter().collect();
+    let given: Object = pairs(&arguments.input, "--input")?.into_iter().collect();
+    let inputs = trigger::dispatch_inputs(workflow, &event, given)?;
+    let github = repository::github(workflow, &name, &tree, &event, &inputs);
+    let mut extra_env: BTreeMap<String, String> = file_pairs(arguments.env_file.as_deref())?
+        .into_iter()
+        .collect();
+    extra_env.extend(pairs(&arguments.env, "--env")?);
+    Ok(Ok(Prepared {
+        secrets: secrets(arguments)?,
+        facts: RunFacts {
+            github,
+            vars: vars.into(),
+        },
+        file: Arc::clone(&file),
+        tree,
+        event,
+        inputs,
+        extra_env,
+    }))
+}
+
+/// Refuses what `check` refuses and what cannot be run, with the same words.
+fn refuse_unsupported(
+    path: &Path,
+    file: &WorkflowFile,
+    problems: Vec<Diagnostic>,
+) -> Result<(), String> {
+    let lacking = unsupported(&file.workflow);
+    if has_errors(&problems) || !lacking.is_empty() {
+        let all: Vec<Diagnostic> = problems.into_iter().chain(lacking).collect();
+        print_problems(&path.display().to_string(), &file.source, &all);
+        return Err(all.first().map_or(String::new(), ToString::to_string));
+    }
+    Ok(())
+}
+
+fn print_problems(path: &str, source: &str, problems: &[Diagnostic]) {
+    for problem in problems {
+        write_note(&super::diagnostics::render(path, source, problem));
+        write_note("");
+    }
+}
+
+fn progress(prepared: &Prepared, arguments: &RunArguments) -> Result<Progress, CliError> {
+    let loader = RepositoryWorkflows {
+        root: prepared.tree.root.clone(),
+        actions_dir: arguments.actions_dir.clone(),
+    };
+    let mut progress = Progress::new(
+        Arc::clone(&prepared.file),
+        prepared.facts.clone(),
+        prepared.inputs.clone(),
+        Box::new(loader),
+    );
+    if let Some(job) = &arguments.job {
+        if !progress.keep_only(job) {
+            let known: Vec<&str> = prepared
+                .file
+                .workflow
+                .jobs
+                .keys()
+                .map(String::as_str)
+                .collect();
+            return Err(
+                CliError::new(ErrorKind::Usage, format!("there is no job `{job}`"))
+                    .with_hint(format!("the jobs are: {}", known.join(", "))),
+            );
+        }
+    }
+    Ok(progress)
+}
+
+fn execute(
+    runtime: &Runtime,
+    prepared: Prepared,
+    arguments: &RunArguments,
+) -> Result<ExitCode, CliError> {
+    let progress = progress(&prepared, arguments)?;
+    process::adopt_orphans();
+    let masker = Masker::new();
+    for (_, value) in prepared.secrets.iter() {
+        masker.add(&value.to_display_string());
+    }
+    let reporter: Box<dyn Reporter> = match arguments.format {
+        Format::Json => Box::new(JsonLines::new(std::io::stdout())),
+        Format::Text => Box::new(Console::new(
+            anstream::stdout(),
+            ConsoleStyle {
+                is_debug: arguments.debug,
+            },
+        )),
+    };
+    let recorder = Recorder::new(vec![reporter]);
+    let workflow = &prepared.file.workflow;
+    let name = workflow
+        .name
+        .as_ref()
+        .map_or(prepared.file.path.as_str(), |name| name.value.as_str());
+    recorder.record(&RunEvent::RunStarted {
+        workflow: masker.mask(name),
+        event: masker.mask(&prepared.event.name),
+    });
+    let slots = arguments
+        .slots
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+    let (cancel, force) = (CancellationToken::new(), CancellationToken::new());
+    let run = LocalRun {
+        progress,
+        facts: prepared.facts,
+        secrets: prepared.secrets,
+        masker,
+        recorder,
+        slots,
+        options: Arc::new(EngineOptions {
+            actions: crate::actions::registry(),
+            actions_dir: arguments
+                .actions_dir
+                .as_deref()
+                .map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned())),
+            source: prepared.tree.root,
+            work: settings::work_folder(),
+            base_env: settings::base_env(),
+            extra_env: prepared.extra_env,
+            is_debug: arguments.debug,
+        }),
+        cancel: cancel.clone(),
+        force: force.clone(),
+    };
+    let outcome = runtime.block_on(async {
+        let signals = runtime.spawn(watch_signals(cancel, force));
+        // Spawned, since every wake-up of the main thread's own future crosses threads.
+        let report = runtime.spawn(run_local(run)).await;
+        signals.abort();
+        process::kill_adopted().await;
+        report
+    });
+    let report = outcome.map_err(|source| {
+        CliError::new(ErrorKind::Internal, "the run ended without a result").because(source)
+    })?;
+    Ok(exit_code(report.outcome))
+}
+
+fn exit_code(outcome: RunOutcome) -> ExitCode {
+    if outcome.is_timed_out {
+        return ExitCode::TimedOut;
+    }
+    match (outcome.conclusion, outcome.deploy) {
+        (_, Some(DeployOutcome::UndoIncomplete)) => ExitCode::UndoIncomplete,
+        (Conclusion::Cancelled, _) => ExitCode::Cancelled,
+        (_, Some(DeployOutcome::Undone)) => ExitCode::DeployUndone,
+        (Conclusion::Failure, None) => ExitCode::RunFailed,
+        (Conclusion::Success | Conclusion::Skipped, None) => ExitCode::Success,
+    }
+}
+
+/// Returns the only workflow file of `pipelines/`.
+fn only_pipeline() -> Result<PathBuf, CliError> {
+    let found: Vec<PathBuf> = WORKFLOW_FOLDERS
+        .iter()
+        .flat_map(|folder| workflow_files(Path::new(folder)))
+        .collect();
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(
+            CliError::new(ErrorKind::Usage, "there is no workflow file here")
+                .with_hint("name one: runner run pipelines/deploy.yml"),
+        ),
+        many => {
+            let names: Vec<String> = many.iter().map(|path| path.display().to_string()).collect();
+            Err(CliError::new(
+                ErrorKind::Usage,
+                "there are several workflow files here, so one must be named",
+            )
+            .with_hint(format!("they are: {}", names.join(", "))))
+        }
+    }
+}
+
+/// Returns a file's path in the repository, or as it was given where it lies outside.
+fn repository_path(path: &Path, root: &Path) -> String {
+    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    full.strip_prefix(root)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// Returns the secrets: from the environment by name, as `NAME=value`, and from a file.
+fn secrets(arguments: &RunArguments) -> Result<Object, CliError> {
+    let mut secrets: Object = file_pairs(arguments.secret_file.as_deref())?
+        .into_iter()
+        .collect();
+    for given in &arguments.secret {
+        if let Some((name, value)) = given.split_once('=') {
+            write_note(&format!(
+                "warning: every user of this machine can read the value of --secret {name}; give it by the environment: --secret {name}"
+            ));
+            secrets.insert(name, value);
+        } else {
+            let value = settings::variable(given).ok_or_else(|| {
+                CliError::new(
+                    ErrorKind::Invalid,
+                    format!("the secret `{given}` is not in the environment"),
+                )
+                .with_hint(format!(
+                    "set it there: {given}=... runner run --secret {given}"
+                ))
+            })?;
+            secrets.insert(given.as_str(), value);
+        }
+    }
+    if secrets.get("GITHUB_TOKEN").is_none() {
+        if let Some(token) = settings::variable("GITHUB_TOKEN") {
+            secrets.insert("GITHUB_TOKEN", token);
+        }
+    }
+    Ok(secrets)
+}
+
+fn pairs(given: &[String], option: &str) -> Result<Vec<(String, String)>, CliError> {
+    given
+        .iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => Err(
+                CliError::new(ErrorKind::Usage, format!("`{option} {pair}` has no `=`"))
+                    .with_hint(format!("write {option} NAME=value")),
+            ),
+        })
+        .collect()
+}
+
+/// Reads `NAME=value` lines; empty lines and those that begin with `#` are passed over, quotes
+/// around a value are taken off.
+fn file_pairs(file: Option<&Path>) -> Result<Vec<(String, String)>, CliError> {
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
+    let text = std::fs::read_to_string(file).map_err(|source| {
+        CliError::new(
+            ErrorKind::Usage,
+            format!("`{}` could not be read", file.display()),
+        )
+        .because(source)
+    })?;
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let unquoted = |value: &str| {
+        let quoted = ['"', '\'']
+            .iter()
+            .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        quoted.unwrap_or(value).to_owned()
+    };
+    Ok(lines
+        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
+        .map(|(name, value)| (name.trim().to_owned(), unquoted(value.trim())))
+        .collect())
+}

@@ -1,0 +1,69 @@
+//! What the environment of the process says; nobody else reads it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The variables that steps get from the machine.
+///
+/// A list of what is allowed, since the rest of a person's environment can hold secrets and makes a
+/// run depend on who starts it.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CONTEXT",
+    "SSH_AUTH_SOCK",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// Returns the variables that steps get from the machine.
+pub(super) fn base_env() -> BTreeMap<String, String> {
+    let is_passed_on = |name: &str| PASSED_ON.contains(&name) || name.starts_with("LC_");
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| is_passed_on(name))
+        .collect()
+}
+
+/// Returns a variable of the process.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}
+
+/// Returns where the folders of jobs are made: `RUNNER_WORK`, else the folder for temporary files.
+pub(super) fn work_folder() -> PathBuf {
+    variable("RUNNER_WORK").map_or_else(|| std::env::temp_dir().join("runner-work"), PathBuf::from)
+}
+
+/// Starts the log of the program itself, on standard error: `RUNNER_LOG=debug` shows more.
+pub(super) fn start_tracing() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RUNNER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .try_init();
+    if let Err(error) = started {
+        super::write_note(&format!("warning: the log could not be started: {error}"));
+    }
+}

@@ -1,0 +1,170 @@
+//! Whether an event runs a workflow, and with which inputs.
+
+use super::error::{CliError, ErrorKind};
+use crate::event::TriggerEvent;
+use crate::expression::{EvaluationError, Object, Scope, StatusFunction, Value};
+use crate::git::{WorkingTree, changed_paths};
+use crate::plan::filter::{Decision, EventFacts, Filters, decide};
+use crate::plan::inputs;
+use crate::workflow::{Located, Trigger, Workflow};
+
+/// Returns why an event does not run a workflow, in words; none where it does.
+pub(super) fn skip_reason(
+    workflow: &Workflow,
+    event: &TriggerEvent,
+    tree: &WorkingTree,
+) -> Result<Option<String>, CliError> {
+    let Some((_, trigger)) = workflow
+        .on
+        .events
+        .iter()
+        .find(|(name, _)| **name == event.name)
+    else {
+        let known: Vec<&str> = workflow.on.events.keys().map(String::as_str).collect();
+        return Ok(Some(format!(
+            "it runs on {}, not on {}",
+            known.join(", "),
+            event.name
+        )));
+    };
+    let paths = paths_of(event, tree);
+    let paths: Option<Vec<&str>> = paths
+        .as_ref()
+        .map(|paths| paths.iter().map(String::as_str).collect());
+    let git_ref = event.git_ref();
+    let facts = EventFacts {
+        event: &event.name,
+        action: event.action(),
+        git_ref: git_ref.as_deref(),
+        base_ref: event.base_ref(),
+        head_branch: event.text(&["workflow_run", "head_branch"]),
+        workflow: event.text(&["workflow_run", "name"]),
+        message: event.text(&["head_commit", "message"]),
+        deleted: event
+            .payload
+            .get("deleted")
+            .and_then(serde_json::Value::as_bool)
+            == Some(true),
+        changed_paths: paths.as_deref(),
+    };
+    let decision = with_filters(trigger, |filters| decide(filters, &facts)).map_err(|error| {
+        CliError::new(
+            ErrorKind::Invalid,
+            "a filter of the workflow cannot be used",
+        )
+        .because(error)
+    })?;
+    Ok(match decision {
+        Decision::Run => None,
+        Decision::Skip(reason) => Some(reason),
+    })
+}
+
+/// Returns the changed paths: by the repository if it has both commits, else by the payload.
+fn paths_of(event: &TriggerEvent, tree: &WorkingTree) -> Option<Vec<String>> {
+    let before = event
+        .text(&["before"])
+        .or_else(|| event.text(&["pull_request", "base", "sha"]))?;
+    let after = event
+        .text(&["after"])
+        .or_else(|| event.text(&["pull_request", "head", "sha"]))?;
+    changed_paths(&tree.root, before, after).or_else(|| event.changed_paths())
+}
+
+fn with_filters<T>(trigger: &Trigger, use_them: impl FnOnce(&Filters<'_>) -> T) -> T {
+    fn list(patterns: Option<&Vec<Located<String>>>) -> Option<Vec<&str>> {
+        patterns.map(|patterns| {
+            patterns
+                .iter()
+                .map(|pattern| pattern.value.as_str())
+                .collect()
+        })
+    }
+    let lists = [
+        list(trigger.types.as_ref()),
+        list(trigger.branches.as_ref()),
+        list(trigger.branches_ignore.as_ref()),
+        list(trigger.tags.as_ref()),
+        list(trigger.tags_ignore.as_ref()),
+        list(trigger.paths.as_ref()),
+        list(trigger.paths_ignore.as_ref()),
+        list(trigger.workflows.as_ref()),
+    ];
+    let [
+        types,
+        branches,
+        branches_ignore,
+        tags,
+        tags_ignore,
+        paths,
+        paths_ignore,
+        workflows,
+    ] = lists.each_ref().map(Option::as_deref);
+    use_them(&Filters {
+        types,
+        branches,
+        branches_ignore,
+        tags,
+        tags_ignore,
+        paths,
+        paths_ignore,
+        workflows,
+    })
+}
+
+/// Returns the context `inputs`: of a dispatch what is given, typed, with defaults; else empty.
+pub(super) fn dispatch_inputs(
+    workflow: &Workflow,
+    event: &TriggerEvent,
+    given: Object,
+) -> Result<Value, CliError> {
+    if event.name != "workflow_dispatch" {
+        return Ok(Object::new().into());
+    }
+    let mut all = Object::new();
+    let in_payload = event
+        .payload
+        .get("inputs")
+        .and_then(serde_json::Value::as_object);
+    for (name, value) in in_payload.into_iter().flatten() {
+        all.insert(name.as_str(), Value::from(value));
+    }
+    for (name, value) in given.iter() {
+        all.insert(name, value.clone());
+    }
+    inputs(&workflow.on.dispatch_inputs, &all, &NoContexts).map_err(|reason| {
+        let known: Vec<&str> = workflow
+            .on
+            .dispatch_inputs
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let hint = if known.is_empty() {
+            "the workflow has no inputs".to_owned()
+        } else {
+            format!("its inputs are: {}", known.join(", "))
+        };
+        CliError::new(ErrorKind::Invalid, reason).with_hint(hint)
+    })
+}
+
+/// Defaults of inputs see nothing.
+struct NoContexts;
+
+impl Scope for NoContexts {
+    fn context(&self, _name: &str) -> Option<Value> {
+        None
+    }
+
+    fn status(
+        &self,
+        _function: StatusFunction,
+        _arguments: &[Value],
+    ) -> Result<bool, EvaluationError> {
+        Ok(false)
+    }
+
+    fn hash_files(&self, _patterns: &[String]) -> Result<String, EvaluationError> {
+        Ok(String::new())
+    }
+}
