@@ -53,7 +53,11 @@ fn read_limit(fields: &Fields<'_>) -> Option<BootLimit> {
     let text = fields.string("limit")?;
     let limit = match text.strip_suffix('%') {
         Some(percent) => percent.parse().ok().map(BootLimit::Percent),
-        None => text.parse().ok().map(BootLimit::Hosts),
+        None => text
+            .parse()
+            .ok()
+            .filter(|hosts| *hosts > 0)
+            .map(BootLimit::Hosts),
     };
     if limit.is_none() {
         fields.invalid(

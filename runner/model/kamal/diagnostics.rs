@@ -15,6 +15,22 @@ pub struct FileDiagnostic {
     pub diagnostic: Diagnostic,
 }
 
+impl FileDiagnostic {
+    /// Returns it for JSON: file, severity, code, message, line, column and hint.
+    pub fn to_json(&self) -> serde_json::Value {
+        let diagnostic = &self.diagnostic;
+        serde_json::json!({
+            "file": self.file,
+            "severity": diagnostic.severity,
+            "code": diagnostic.code,
+            "message": diagnostic.message,
+            "line": diagnostic.span.start.line,
+            "column": diagnostic.span.start.column,
+            "hint": diagnostic.hint,
+        })
+    }
+}
+
 impl fmt::Display for FileDiagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.diagnostic)

@@ -88,8 +88,8 @@ fn value_of(
     let value = match quote {
         Quote::Single => return Ok(inner.to_owned()),
         // `\n` stays as it is written: a line break needs a real one.
-        Quote::Double => unescape(inner, true),
-        Quote::None => unescape(inner, false),
+        Quote::Double => unescape(&keep_breaks(inner)),
+        Quote::None => unescape(inner),
     };
     let value = replace_variables(&value, &|name| {
         own.get(name).cloned().or_else(|| world.env(name))
@@ -115,8 +115,8 @@ fn unquote(value: &str) -> (Quote, &str) {
     }
 }
 
-/// Takes the backslash from every pair but `\$`, and, where `keeps_breaks`, but `\n` and `\r`.
-fn unescape(value: &str, keeps_breaks: bool) -> String {
+/// Takes the backslash from every pair but `\$`.
+fn unescape(value: &str) -> String {
     let mut text = String::new();
     let mut characters = value.chars().peekable();
     while let Some(character) = characters.next() {
@@ -127,15 +127,17 @@ fn unescape(value: &str, keeps_breaks: bool) -> String {
         match characters.peek().copied() {
             Some('$') | None => text.push('\\'),
             Some(next) => {
-                if keeps_breaks && matches!(next, 'n' | 'r') {
-                    text.push('\\');
-                }
                 text.push(next);
                 characters.next();
             }
         }
     }
     text
+}
+
+/// Doubles the backslash of `\n` and `\r`, so that they stay as they are written.
+fn keep_breaks(value: &str) -> String {
+    value.replace("\\n", "\\\\\\n").replace("\\r", "\\\\\\r")
 }
 
 /// Replaces `$NAME` and `${NAME}`; `\$` gives a `$`, and `$(` is left for commands.

@@ -18,6 +18,7 @@ mod env;
 mod erb;
 mod escape;
 mod fields;
+mod filter;
 mod json;
 mod logging;
 mod proxy;
@@ -34,6 +35,10 @@ mod world;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
 
 pub use accessory::{Accessory, Mount};
 pub use boot::{Boot, BootLimit};
@@ -44,10 +49,11 @@ pub use docker_options::DockerOptions;
 pub use dotenv::split_words;
 pub use env::{Env, SecretVariable};
 pub use escape::{arguments, env_file, env_file_value, shell_value, shell_word};
+pub use filter::{NoMatch, select};
 pub use json::{JsonContext, to_json};
 pub use logging::{HookOutput, HooksOutput, Logging, Output};
 pub use proxy::{Buffering, Healthcheck, Proxy, ProxyLogging, ProxyRun, Ssl};
-pub use reading::{Reading, read};
+pub use reading::{Reading, read, render_template};
 pub use registry::{Credential, Registry};
 pub use role::{AssetPath, Role, RoleHost};
 pub use runner_extension::{Acme, Drain, Gate, Migrate, ProxyDriver, RunnerExtension, RunnerProxy};

@@ -4,7 +4,7 @@ use super::diagnostics::{FileDiagnostic, Findings};
 use super::erb::{self, Rendered};
 use super::fields::Fields;
 use super::setting::{Place, Setting, from_node};
-use super::world::World;
+use super::world::{WithDestination, World};
 use super::{check, config, translate};
 use crate::diagnostic::{Diagnostic, Position, Span};
 use crate::yaml::{self, Schema};
@@ -27,13 +27,14 @@ pub struct Reading {
 /// With a destination `staging`, `config/deploy.yml` is followed by `config/deploy.staging.yml`.
 /// The templates see the process environment, with `KAMAL_DESTINATION` set, and no secrets.
 pub fn read(config_file: &str, destination: Option<&str>, world: &dyn World) -> Reading {
+    let world = &WithDestination { world, destination };
     let found = Findings::default();
     let mut sources = Vec::new();
     let files = std::iter::once(config_file.to_owned())
         .chain(destination.map(|destination| destination_file(config_file, destination)));
     let mut root: Option<Setting> = None;
     for file in files {
-        let Some(layer) = read_file(&file, destination, world, &found, &mut sources) else {
+        let Some(layer) = read_file(&file, world, &found, &mut sources) else {
             continue;
         };
         root = Some(match root {
@@ -48,6 +49,17 @@ pub fn read(config_file: &str, destination: Option<&str>, world: &dyn World) -> 
         diagnostics: found.into_list(),
         sources,
     }
+}
+
+/// Renders one ERB template, as an accessory's `files` may name one.
+///
+/// `world` answers for the environment; Kamal's templates see the accessory's env and secrets there.
+pub fn render_template(
+    file: &str,
+    template: &str,
+    world: &dyn World,
+) -> Result<String, Box<Diagnostic>> {
+    erb::render(file, template, world).map(|rendered| rendered.text)
 }
 
 fn read_root(
@@ -83,7 +95,6 @@ fn destination_file(config_file: &str, destination: &str) -> String {
 
 fn read_file(
     file: &str,
-    destination: Option<&str>,
     world: &dyn World,
     found: &Findings,
     sources: &mut Vec<(String, String)>,
@@ -112,7 +123,7 @@ fn read_file(
             diagnostic,
         });
     };
-    let rendered = match erb::render(file, &template, destination, world) {
+    let rendered = match erb::render(file, &template, world) {
         Ok(rendered) => rendered,
         Err(diagnostic) => {
             add(*diagnostic);

@@ -38,7 +38,7 @@ pub struct Role {
     pub(super) drain_timeout: Duration,
     /// How requests reach it; `None` if it is not behind the proxy.
     pub proxy: Option<Proxy>,
-    /// Assets that old and new containers share.
+    /// Assets that old and new containers share; only behind the proxy.
     pub asset_path: Option<AssetPath>,
     /// The containers' names without the version: `<service>-<role>[-<destination>]`.
     pub container_prefix: String,
@@ -89,6 +89,16 @@ impl Role {
     /// Returns the name of the container of a version.
     pub fn container_name(&self, version: &str) -> String {
         format!("{}-{version}", self.container_prefix)
+    }
+
+    /// Returns the labels that are put on containers: those of Traefik are not, since its routes
+    /// are written as files; one without value is empty.
+    pub fn container_labels(&self) -> IndexMap<String, String> {
+        self.labels
+            .iter()
+            .filter(|(key, _)| !key.starts_with("traefik."))
+            .map(|(key, value)| (key.clone(), value.clone().unwrap_or_default()))
+            .collect()
     }
 
     /// Returns how long `docker stop` waits before it kills; `None` is Docker's own 10 seconds.
@@ -219,6 +229,7 @@ fn role_from(
         .string("asset_path")
         .and_then(|text| AssetPath::parse(&text))
         .or_else(|| context.asset_path.cloned());
+    let proxy = read_proxy(is_primary, fields, context);
     let prefix = [Some(context.service), Some(name), context.destination];
     let prefix: Vec<&str> = prefix.into_iter().flatten().collect();
     Role {
@@ -230,8 +241,9 @@ fn role_from(
         logging: Logging::read(fields, Some(context.logging)),
         stop_timeout: fields.seconds("stop_timeout").or(context.stop_timeout),
         drain_timeout: context.drain_timeout,
-        proxy: read_proxy(is_primary, fields, context),
-        asset_path,
+        // Assets are shared for requests that the proxy brings; Kamal mounts them nowhere else.
+        asset_path: asset_path.filter(|_| proxy.is_some()),
+        proxy,
         container_prefix: prefix.join("-"),
         hosts,
     }
@@ -252,6 +264,17 @@ fn labels(
             context.destination.map(str::to_owned),
         ),
     ]);
+    let pairs = fields.setting.get("labels").map(Setting::pairs);
+    let of_traefik = pairs
+        .unwrap_or_default()
+        .iter()
+        .find(|pair| pair.key.starts_with("traefik."));
+    if let Some(pair) = of_traefik {
+        let message = "labels of Traefik are not put on containers: `proxy` says what is routed";
+        context
+            .found
+            .notice("traefik-label", &pair.key_place, message);
+    }
     let custom = context.labels.iter().chain(&own);
     labels.extend(custom.map(|(key, value)| (key.clone(), Some(value.clone()))));
     labels

@@ -7,13 +7,14 @@ use indexmap::IndexMap;
 use thiserror::Error;
 
 use super::dotenv;
-use super::world::World;
+use super::world::{WithDestination, World};
 
 /// The secrets of a project: read when the first one is asked for, and then once.
 #[derive(Debug)]
 pub struct Secrets {
     candidates: Vec<String>,
     kamal_1: String,
+    destination: Option<String>,
     values: OnceLock<Result<SecretValues, SecretsError>>,
 }
 
@@ -116,7 +117,8 @@ impl Secrets {
     /// Names the files: `<path>-common`, then `<path>.<destination>` with a destination or
     /// `<path>` without one.
     ///
-    /// Where none of them is there, Kamal 1's `.env.<destination>` or `.env` is read.
+    /// Where none of them is there, Kamal 1's `.env.<destination>` or `.env` is read. The files can
+    /// use the destination as `$KAMAL_DESTINATION`.
     pub fn new(secrets_path: &str, destination: Option<&str>) -> Self {
         let with_destination = |path: &str| match destination {
             Some(destination) => format!("{path}.{destination}"),
@@ -128,6 +130,7 @@ impl Secrets {
                 with_destination(secrets_path),
             ],
             kamal_1: with_destination(".env"),
+            destination: destination.map(str::to_owned),
             values: OnceLock::new(),
         }
     }
@@ -141,6 +144,10 @@ impl Secrets {
     }
 
     fn read(&self, world: &dyn World) -> Result<SecretValues, SecretsError> {
+        let world = &WithDestination {
+            world,
+            destination: self.destination.as_deref(),
+        };
         let mut secrets = SecretValues {
             candidates: self.candidates.clone(),
             ..SecretValues::default()
@@ -174,4 +181,131 @@ fn read_file(
         name: failure.name,
         reason: failure.reason,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::*;
+
+    fn values(world: &Fake, destination: Option<&str>) -> IndexMap<String, String> {
+        let secrets = Secrets::new(".kamal/secrets", destination);
+        secrets.load(world).unwrap().values.clone()
+    }
+
+    #[test]
+    fn lines_give_what_dotenv_gives() {
+        let text = r#"
+export A=1 # one
+B: two words # two
+C='raw $A \n'
+D="x\ty \$A ${A} \n"
+E=$A-${UNSET}-$HOME
+F=a\ b\$c
+G="first
+second"
+H=$(echo (nested) $A)
+I=\$(kept)
+J=$
+K="unfinished
+L='it\'s'
+M=
+"#
+        .replace("\\\\", "\\");
+        let world = Fake::default()
+            .with_file(".kamal/secrets", &text)
+            .with_env("HOME", "/root");
+        let values = values(&world, None);
+        for (name, expected) in [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "raw $A \\n"),
+            ("D", "xty $A 1 \\n"),
+            ("E", "1--/root"),
+            ("F", "a b$c"),
+            ("G", "first\nsecond"),
+            ("H", "ran: echo (nested) 1"),
+            ("I", "$(kept)"),
+            ("J", "$"),
+            ("K", "\"unfinished"),
+            ("L", "it\\'s"),
+            ("M", ""),
+        ] {
+            assert_eq!(
+                values.get(name).map(String::as_str),
+                Some(expected),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_commands_are_given_to_the_caller_and_fetch_answers_one_word() {
+        let text = "ALL=$(kamal secrets fetch --adapter test A B)\n\
+                    A=$(kamal secrets extract A $ALL)\nB=$(runner secrets extract B ${ALL})\n";
+        let world = Fake::default().with_file(".kamal/secrets", text);
+        let values = values(&world, None);
+        assert_eq!(values["A"], "extract A {\"a b\":\"c'd\"}");
+        assert_eq!(values["B"], "extract B {\"a b\":\"c'd\"}");
+    }
+
+    #[test]
+    fn a_destination_reads_its_own_file_and_the_common_one() {
+        let world = Fake::default()
+            .with_file(".kamal/secrets-common", "A=common\nB=common")
+            .with_file(".kamal/secrets", "A=plain")
+            .with_file(".kamal/secrets.staging", "A=$KAMAL_DESTINATION");
+        assert_eq!(values(&world, Some("staging"))["A"], "staging");
+        assert_eq!(values(&world, None)["A"], "plain");
+        assert_eq!(values(&world, Some("other"))["A"], "common");
+    }
+
+    #[test]
+    fn kamal_1s_env_file_is_read_only_where_there_is_no_other() {
+        let world = Fake::default().with_file(".env", "A=old");
+        let secrets = Secrets::new(".kamal/secrets", None);
+        let loaded = secrets.load(&world).unwrap();
+        assert_eq!(
+            (loaded.get("A"), loaded.is_from_kamal_1()),
+            (Ok("old"), true)
+        );
+        let world = world.with_file(".kamal/secrets", "B=new");
+        assert!(!values(&world, None).contains_key("A"));
+    }
+
+    #[test]
+    fn a_missing_secret_names_the_files() {
+        let world = Fake::default().with_file(".kamal/secrets", "A=1");
+        let secrets = Secrets::new(".kamal/secrets", None);
+        let missing = secrets.load(&world).unwrap().get("B").unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "Secret 'B' not found in .kamal/secrets"
+        );
+        let nothing = Secrets::new(".kamal/secrets", Some("x"));
+        let missing = nothing
+            .load(&Fake::default())
+            .unwrap()
+            .get("B")
+            .unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "Secret 'B' not found, no secret files (.kamal/secrets-common, .kamal/secrets.x) provided"
+        );
+    }
+
+    #[test]
+    fn no_value_is_shown_in_debug_output_or_in_an_error() {
+        let world = Fake::default().with_file(".kamal/secrets", "A=hunter2\nB=$(fail $A)");
+        let secrets = Secrets::new(".kamal/secrets", None);
+        let error = secrets.load(&world).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the command for secret `B` in `.kamal/secrets` failed: exit status 1"
+        );
+        let world = Fake::default().with_file(".kamal/secrets", "A=hunter2");
+        let secrets = Secrets::new(".kamal/secrets", None);
+        secrets.load(&world).unwrap();
+        assert!(!format!("{secrets:?}").contains("hunter2"));
+    }
 }

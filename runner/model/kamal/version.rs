@@ -1,8 +1,10 @@
 //! The version of a release, and the names that contain it.
 
+use indexmap::IndexMap;
 use thiserror::Error;
 
 use super::config::Config;
+use super::role::Role;
 
 /// What git says of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +92,22 @@ impl Config {
             Some(destination) => format!("{}-{destination}", self.service),
             None => self.service.clone(),
         }
+    }
+
+    /// Returns the variables that Kamal adds to the environment of an application's container.
+    pub fn kamal_env(&self, role: &Role, host: &str, version: &str) -> IndexMap<String, String> {
+        let mut env = IndexMap::from([
+            (
+                "KAMAL_CONTAINER_NAME".to_owned(),
+                role.container_name(version),
+            ),
+            ("KAMAL_VERSION".to_owned(), version.to_owned()),
+            ("KAMAL_HOST".to_owned(), host.to_owned()),
+        ]);
+        if let Some(destination) = &self.destination {
+            env.insert("KAMAL_DESTINATION".to_owned(), destination.clone());
+        }
+        env
     }
 
     /// Returns the folder of the application's files, below the SSH user's home.

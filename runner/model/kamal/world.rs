@@ -13,6 +13,7 @@ pub trait World {
 
     /// Runs a command line in `sh` and returns what it wrote to its standard output.
     ///
+    /// Where there is a destination, the command sees it as `KAMAL_DESTINATION`, as with Kamal.
     /// An error is for a command that could not run or that failed; its words must not repeat the
     /// command, which can hold secrets.
     fn run_command(&self, command: &str) -> Result<String, String>;
@@ -40,5 +41,40 @@ pub trait World {
             "aarch64" => "arm64".to_owned(),
             _ => architecture,
         }
+    }
+}
+
+/// The same world with `KAMAL_DESTINATION` in its environment, or surely without.
+pub(super) struct WithDestination<'a> {
+    pub(super) world: &'a dyn World,
+    pub(super) destination: Option<&'a str>,
+}
+
+impl World for WithDestination<'_> {
+    fn env(&self, name: &str) -> Option<String> {
+        if name == "KAMAL_DESTINATION" {
+            return self.destination.map(str::to_owned);
+        }
+        self.world.env(name)
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<String>, String> {
+        self.world.read_file(path)
+    }
+
+    fn run_command(&self, command: &str) -> Result<String, String> {
+        self.world.run_command(command)
+    }
+
+    fn run_secrets_command(&self, arguments: &[String]) -> Result<String, String> {
+        self.world.run_secrets_command(arguments)
+    }
+
+    fn render_with_ruby(&self, file: &str, template: &str) -> Option<Result<String, String>> {
+        self.world.render_with_ruby(file, template)
+    }
+
+    fn docker_architecture(&self) -> String {
+        self.world.docker_architecture()
     }
 }

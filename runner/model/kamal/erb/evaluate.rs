@@ -22,7 +22,6 @@ const MAX_ROUNDS: usize = 10_000;
 
 pub(super) struct Evaluation<'a> {
     world: &'a dyn World,
-    destination: Option<&'a str>,
     variables: Map<String, Value>,
     rounds: usize,
     text: String,
@@ -30,10 +29,9 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(world: &'a dyn World, destination: Option<&'a str>) -> Self {
+    pub(super) fn new(world: &'a dyn World) -> Self {
         Self {
             world,
-            destination,
             variables: Map::new(),
             rounds: 0,
             text: String::new(),
@@ -194,19 +192,12 @@ impl<'a> Evaluation<'a> {
         Ok(text)
     }
 
-    fn env(&self, name: &str) -> Option<String> {
-        if name == "KAMAL_DESTINATION" {
-            return self.destination.map(str::to_owned);
-        }
-        self.world.env(name)
-    }
-
     fn index(&mut self, receiver: &Expression, index: &Expression) -> Evaluated {
         let line = receiver.line;
         let index_value = self.value(index)?;
         if matches!(&receiver.kind, ExpressionKind::Constant(name) if name == "ENV") {
             let name = to_s(&index_value, line)?;
-            return Ok(self.env(&name).map_or(Value::Null, Value::String));
+            return Ok(self.world.env(&name).map_or(Value::Null, Value::String));
         }
         let receiver = self.value(receiver)?;
         super::methods::index(&receiver, &index_value)
@@ -252,7 +243,7 @@ impl<'a> Evaluation<'a> {
         let argument = self.value(first)?;
         let name = to_s(&argument, line)?;
         match (constant, method) {
-            ("ENV", "fetch") => match (self.env(&name), arguments.get(1)) {
+            ("ENV", "fetch") => match (self.world.env(&name), arguments.get(1)) {
                 (Some(value), _) => Ok(value.into()),
                 (None, Some(default)) => self.value(default),
                 (None, None) => {
@@ -260,7 +251,7 @@ impl<'a> Evaluation<'a> {
                     Err(wrong(line, &message))
                 }
             },
-            ("ENV", "key?" | "has_key?" | "include?") => Ok(self.env(&name).is_some().into()),
+            ("ENV", "key?" | "has_key?" | "include?") => Ok(self.world.env(&name).is_some().into()),
             ("File", "exist?") => {
                 let file = self.world.read_file(&name);
                 Ok(file.is_ok_and(|file| file.is_some()).into())

@@ -29,7 +29,6 @@ pub(super) struct Rendered {
 pub(super) fn render(
     file: &str,
     template: &str,
-    destination: Option<&str>,
     world: &dyn World,
 ) -> Result<Rendered, Box<Diagnostic>> {
     let pieces = template::split(template).map_err(|open| {
@@ -50,7 +49,7 @@ pub(super) fn render(
             line: unread.line,
             what: unread.what,
         })?;
-        let mut evaluation = Evaluation::new(world, destination);
+        let mut evaluation = Evaluation::new(world);
         evaluation.run(&program)?;
         Ok(evaluation.into_text())
     };
@@ -125,7 +124,11 @@ mod tests {
 
     impl World for Fake {
         fn env(&self, name: &str) -> Option<String> {
-            (name == "SET").then(|| "value".to_owned())
+            match name {
+                "SET" => Some("value".to_owned()),
+                "KAMAL_DESTINATION" => Some("staging".to_owned()),
+                _ => None,
+            }
         }
 
         fn read_file(&self, path: &str) -> Result<Option<String>, String> {
@@ -146,9 +149,7 @@ mod tests {
     }
 
     fn rendered(template: &str) -> String {
-        render("deploy.yml", template, Some("staging"), &Fake)
-            .unwrap()
-            .text
+        render("deploy.yml", template, &Fake).unwrap().text
     }
 
     #[test]
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn lines_of_the_text_know_their_lines_in_the_template() {
         let template = "a: 1\n<% 2.times do |i| -%>\n- <%= i %>\n<% end -%>\nb: 2\n";
-        let rendered = render("f", template, None, &Fake).unwrap();
+        let rendered = render("f", template, &Fake).unwrap();
         assert_eq!(rendered.text, "a: 1\n- 0\n- 1\nb: 2\n");
         assert_eq!(rendered.lines.unwrap()[..4], [1, 3, 3, 5]);
     }
@@ -205,7 +206,7 @@ mod tests {
             ("a\n<%= 1", 2, "erb-syntax"),
             ("<% if true %>\nx\n", 1, "erb-unsupported"),
         ] {
-            let problem = render("f", template, None, &Fake).unwrap_err();
+            let problem = render("f", template, &Fake).unwrap_err();
             assert_eq!(
                 (problem.span.start.line, problem.code),
                 (line, code),
