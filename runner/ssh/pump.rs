@@ -39,6 +39,8 @@ use super::{
 
 /// Keepalives without an answer after which the host counts as gone.
 const SILENCE: u32 = 3;
+/// Refusals in a row that a host with a limit on sessions is forgiven.
+const REFUSALS: u32 = 50;
 /// How long what is still pending may take when nobody holds the connection any more.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long to sleep when an answer may have been taken off the wire by another call.
@@ -82,6 +84,7 @@ pub(super) struct Pump {
     conns: Vec<Conn>,
     /// Sessions that the host lets run at once, as far as it has told.
     session_limit: usize,
+    refusals: u32,
     want_out: bool,
     keepalive: Duration,
     next_keepalive: Instant,
@@ -109,6 +112,7 @@ impl Pump {
             starting: Vec::new(),
             conns: Vec::new(),
             session_limit: usize::MAX,
+            refusals: 0,
             want_out: false,
             keepalive,
             next_keepalive: Instant::now() + keepalive,
@@ -223,6 +227,7 @@ impl Pump {
                 }
                 Err(e) => self.refused(opening, e)?,
                 Ok(channel) => {
+                    self.refusals = 0;
                     count(&self.status.counters.channels, 1);
                     match opening {
                         Opening::Idle => self.idle = Some(channel),
@@ -266,7 +271,9 @@ impl Pump {
         if matches!(open.target, Target::Command(_)) && running > 0 {
             // The host's `MaxSessions`: the wish waits until another session has ended, and the
             // idle one makes room first.
-            self.session_limit = running;
+            if self.session_limit == usize::MAX {
+                self.session_limit = running;
+            }
             if let Some(idle) = self.idle.take() {
                 let (local, _gone) = UnixStream::pair()?;
                 let mut conn = Conn::new(idle, local);
@@ -274,6 +281,15 @@ impl Pump {
                 conn.abandon();
                 self.conns.push(conn);
             }
+            self.queue.push_front(open);
+            return Ok(());
+        }
+        if matches!(open.target, Target::Command(_))
+            && self.session_limit < usize::MAX
+            && self.refusals < REFUSALS
+        {
+            // The host still counts a session that both sides have closed already.
+            self.refusals += 1;
             self.queue.push_front(open);
             return Ok(());
         }
