@@ -29,7 +29,9 @@ use crate::support::sshd::{Sshd, keygen, read_known};
 const LONG: Duration = Duration::from_secs(60);
 
 async fn connect(sshd: &Sshd) -> Connection {
-    Connection::connect(&sshd.address(), &sshd.options()).await.unwrap()
+    Connection::connect(&sshd.address(), &sshd.options())
+        .await
+        .unwrap()
 }
 
 fn fingerprint(sshd: &Sshd, kind: &str) -> Fingerprint {
@@ -49,15 +51,31 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 async fn a_command_gives_both_outputs_and_its_code() {
     let sshd = Sshd::start();
     let host = connect(&sshd).await;
-    let output = host.exec(&Command::new("cat; echo no >&2; exit 3").stdin("in")).await.unwrap();
+    let output = host
+        .exec(&Command::new("cat; echo no >&2; exit 3").stdin("in"))
+        .await
+        .unwrap();
     assert_eq!(output.stdout, b"in");
     assert_eq!(output.stderr, b"no\n");
     assert_eq!(output.exit, Exit::Code(3));
     let statistics = host.statistics();
-    assert_eq!((statistics.channels, statistics.commands, statistics.exchanges), (1, 1, 0));
-    assert!((4..20).contains(&statistics.handshake_waits), "{statistics:?}");
+    assert_eq!(
+        (
+            statistics.channels,
+            statistics.commands,
+            statistics.exchanges
+        ),
+        (1, 1, 0)
+    );
+    assert!(
+        (4..20).contains(&statistics.handshake_waits),
+        "{statistics:?}"
+    );
     host.close().await;
-    eventually("the session ends on the host", || sshd.sessions().is_empty()).await;
+    eventually("the session ends on the host", || {
+        sshd.sessions().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +91,8 @@ async fn a_signal_is_not_taken_for_success() {
 async fn large_outputs_and_input_do_not_block_each_other() {
     let sshd = Sshd::start();
     let host = connect(&sshd).await;
-    let script = "head -c 20000000 /dev/zero | tr '\\0' e >&2; head -c 20000000 /dev/zero; sha256sum";
+    let script =
+        "head -c 20000000 /dev/zero | tr '\\0' e >&2; head -c 20000000 /dev/zero; sha256sum";
     let input = vec![5_u8; 20_000_000];
     let command = Command::new(script).stdin(input.clone()).limit(LONG);
     let output = host.exec(&command).await.unwrap();
@@ -96,22 +115,38 @@ async fn a_time_limit_ends_the_command_on_the_host() {
     let sshd = Sshd::start();
     let host = connect(&sshd).await;
     let mark = sshd.path("pid");
-    let text = format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000; echo late", mark.display());
-    let command = Command::new(text).named("the sleeper").limit(Duration::from_secs(2));
+    let text = format!(
+        "echo $$ > {0}.new; mv {0}.new {0}; sleep 1000; echo late",
+        mark.display()
+    );
+    let command = Command::new(text)
+        .named("the sleeper")
+        .limit(Duration::from_secs(2));
     let error = host.exec(&command.ends_with_caller()).await.unwrap_err();
     assert!(error.to_string().contains("`the sleeper` on"), "{error}");
     let pid: i32 = fs::read_to_string(&mark).unwrap().trim().parse().unwrap();
-    eventually("the sleeper is gone", || kill(Pid::from_raw(pid), None).is_err()).await;
-    assert_eq!(host.exec(&Command::new("echo on")).await.unwrap().stdout, b"on\n");
+    eventually("the sleeper is gone", || {
+        kill(Pid::from_raw(pid), None).is_err()
+    })
+    .await;
+    assert_eq!(
+        host.exec(&Command::new("echo on")).await.unwrap().stdout,
+        b"on\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrapped_command_keeps_its_standard_error() {
     let sshd = Sshd::start();
     let host = connect(&sshd).await;
-    let command = Command::new("echo it\\'s >&2; cat; exit 4").stdin("x").ends_with_caller();
+    let command = Command::new("echo it\\'s >&2; cat; exit 4")
+        .stdin("x")
+        .ends_with_caller();
     let output = host.exec(&command).await.unwrap();
-    assert_eq!((output.stderr, output.stdout), (b"it's\n".to_vec(), b"x".to_vec()));
+    assert_eq!(
+        (output.stderr, output.stdout),
+        (b"it's\n".to_vec(), b"x".to_vec())
+    );
     assert_eq!(output.exit, Exit::Code(4));
 }
 
@@ -119,7 +154,10 @@ async fn a_wrapped_command_keeps_its_standard_error() {
 async fn output_can_be_streamed() {
     let sshd = Sshd::start();
     let host = connect(&sshd).await;
-    let mut process = host.spawn(&Command::new("echo a; read x; echo $x; exit 7")).await.unwrap();
+    let mut process = host
+        .spawn(&Command::new("echo a; read x; echo $x; exit 7"))
+        .await
+        .unwrap();
     let mut first = [0; 2];
     process.stdio.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"a\n");
@@ -139,7 +177,10 @@ async fn more_commands_than_the_server_allows_wait_for_their_turn() {
         for number in 0..12 {
             let host = host.clone();
             tasks.spawn(async move {
-                let output = host.exec(&Command::new(format!("echo {number}"))).await.unwrap();
+                let output = host
+                    .exec(&Command::new(format!("echo {number}")))
+                    .await
+                    .unwrap();
                 assert_eq!(output.stdout, format!("{number}\n").as_bytes());
             });
         }
@@ -181,7 +222,9 @@ fn far_end(mut stream: impl std::io::Read + std::io::Write, size: usize) {
 }
 
 fn pattern(size: usize) -> Vec<u8> {
-    (0..size).map(|i| u8::try_from((i ^ (i >> 8) ^ (i >> 16)) & 255).unwrap()).collect()
+    (0..size)
+        .map(|i| u8::try_from((i ^ (i >> 8) ^ (i >> 16)) & 255).unwrap())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,9 +273,14 @@ async fn twenty_streams_at_once_carry_every_byte() {
             }
         });
     }
-    timeout(LONG * 2, tasks.join_all()).await.expect("no stream stalls");
+    timeout(LONG * 2, tasks.join_all())
+        .await
+        .expect("no stream stalls");
     let statistics = host.statistics();
-    assert!(statistics.sent + statistics.received > 120_000_000, "{statistics:?}");
+    assert!(
+        statistics.sent + statistics.received > 120_000_000,
+        "{statistics:?}"
+    );
     assert_eq!(statistics.channels, 20);
 }
 
@@ -245,9 +293,18 @@ async fn a_stream_nobody_reads_and_dropped_ones_disturb_no_other() {
         let mut stream = host.connect_command("cat /dev/zero").await.unwrap();
         stream.read_exact(&mut [0; 1000]).await.unwrap();
         drop(stream);
-        drop(timeout(Duration::from_millis(1), host.exec(&Command::new("sleep 100"))).await);
+        drop(
+            timeout(
+                Duration::from_millis(1),
+                host.exec(&Command::new("sleep 100")),
+            )
+            .await,
+        );
     }
-    let output = timeout(LONG, host.exec(&Command::new("echo on"))).await.unwrap().unwrap();
+    let output = timeout(LONG, host.exec(&Command::new("echo on")))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(output.stdout, b"on\n");
     drop(slow);
 }
@@ -262,7 +319,13 @@ async fn an_idle_connection_uses_no_processor() {
         tasks
             .filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok())
             .filter(|stat| stat.contains("(ssh)"))
-            .map(|stat| stat.split(' ').skip(13).take(2).map(|n| n.parse::<u64>().unwrap()).sum::<u64>())
+            .map(|stat| {
+                stat.split(' ')
+                    .skip(13)
+                    .take(2)
+                    .map(|n| n.parse::<u64>().unwrap())
+                    .sum::<u64>()
+            })
             .max()
             .unwrap_or(0)
     };
@@ -270,13 +333,22 @@ async fn an_idle_connection_uses_no_processor() {
     // The server would hang up after two signs of life that are not answered.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(ticks() < before + 20);
-    assert_eq!(host.exec(&Command::new("echo on")).await.unwrap().stdout, b"on\n");
+    assert_eq!(
+        host.exec(&Command::new("echo on")).await.unwrap().stdout,
+        b"on\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_channels_are_told_apart_and_end_nothing() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let sshd = Sshd::with(&format!("AllowStreamLocalForwarding no\nPermitOpen 127.0.0.1:{closed}"));
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let sshd = Sshd::with(&format!(
+        "AllowStreamLocalForwarding no\nPermitOpen 127.0.0.1:{closed}"
+    ));
     let host = connect(&sshd).await;
     // OpenSSH gives no other reason for a forbidden socket than for an absent one.
     let socket = host.connect_unix("/var/run/docker.sock").await.unwrap_err();
@@ -287,10 +359,15 @@ async fn refused_channels_are_told_apart_and_end_nothing() {
         (forbidden, ChannelRefusal::Forbidden),
         (absent, ChannelRefusal::NotConnected),
     ] {
-        let SshError::Refused { refusal, .. } = error else { panic!("{error}") };
+        let SshError::Refused { refusal, .. } = error else {
+            panic!("{error}")
+        };
         assert_eq!(refusal, expected);
     }
-    assert_eq!(host.exec(&Command::new("echo on")).await.unwrap().stdout, b"on\n");
+    assert_eq!(
+        host.exec(&Command::new("echo on")).await.unwrap().stdout,
+        b"on\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,11 +387,22 @@ async fn every_key_type_logs_in_by_file_and_from_memory() {
             let path = sshd.path(&format!("key_{kind}_{}", passphrase.len()));
             let text = fs::read_to_string(&path).unwrap().trim_end().to_owned();
             let passphrase = (!passphrase.is_empty()).then(|| Passphrase::new(passphrase));
-            let file = Identity::File { path, passphrase: passphrase.clone(), optional: false };
+            let file = Identity::File {
+                path,
+                passphrase: passphrase.clone(),
+                optional: false,
+            };
             let key = runner::ssh::PrivateKey::new(text);
-            let memory = Identity::Key { name: "secret".into(), key, passphrase };
+            let memory = Identity::Key {
+                name: "secret".into(),
+                key,
+                passphrase,
+            };
             for identity in [file, memory] {
-                let options = Options { identities: vec![identity], ..sshd.options() };
+                let options = Options {
+                    identities: vec![identity],
+                    ..sshd.options()
+                };
                 let host = Connection::connect(&sshd.address(), &options).await;
                 assert!(host.is_ok(), "{kind} {options:?}: {}", host.unwrap_err());
             }
@@ -337,14 +425,28 @@ async fn a_key_that_is_not_accepted_is_explained() {
     };
     for (identity, words) in [
         (file("plain", None), "was refused"),
-        (file("closed", None), "is encrypted and no passphrase was given"),
+        (
+            file("closed", None),
+            "is encrypted and no passphrase was given",
+        ),
         (file("closed", wrong), "has another passphrase"),
         (file("odd", None), "is no private key"),
         (file("missing", None), "could not be read"),
-        (Identity::Agent { socket: sshd.path("no.sock") }, "did not answer"),
+        (
+            Identity::Agent {
+                socket: sshd.path("no.sock"),
+            },
+            "did not answer",
+        ),
     ] {
-        let options = Options { identities: vec![identity], ..sshd.options() };
-        let error = Connection::connect(&sshd.address(), &options).await.unwrap_err().to_string();
+        let options = Options {
+            identities: vec![identity],
+            ..sshd.options()
+        };
+        let error = Connection::connect(&sshd.address(), &options)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(words), "{error}");
         assert!(!error.contains("wrong words"), "{error}");
     }
@@ -369,7 +471,10 @@ async fn the_agent_logs_in() {
         .unwrap();
     assert!(added.success());
     let identities = vec![Identity::Agent { socket }];
-    let options = Options { identities, ..sshd.options() };
+    let options = Options {
+        identities,
+        ..sshd.options()
+    };
     let host = Connection::connect(&sshd.address(), &options).await;
     agent.kill().unwrap();
     agent.wait().unwrap();
@@ -395,7 +500,10 @@ async fn host_keys_are_checked() {
         fs::read_to_string(sshd.path("hashed")).unwrap()
     };
     assert!(hashed.starts_with("|1|"), "{hashed}");
-    let lines = |text: String| HostKeys { lines: Some(text), ..HostKeys::default() };
+    let lines = |text: String| HostKeys {
+        lines: Some(text),
+        ..HostKeys::default()
+    };
     let name = format!("[127.0.0.1]:{}", sshd.port);
     let pin = |kind| HostKeys::pinned(fingerprint(&sshd, kind));
     for (host_keys, outcome) in [
@@ -403,15 +511,30 @@ async fn host_keys_are_checked() {
         (lines(rsa), "accepted"),
         (lines(hashed), "accepted"),
         (lines(String::new()), "is in no known hosts file"),
-        (lines(format!("{name} {other}")), "is not the one in `known hosts:1`"),
-        (lines(format!("{ed}@revoked * {}", ed.split_once(' ').unwrap().1)), "is revoked in"),
-        (HostKeys::files([sshd.path("missing")]), "is in no known hosts file"),
+        (
+            lines(format!("{name} {other}")),
+            "is not the one in `known hosts:1`",
+        ),
+        (
+            lines(format!("{ed}@revoked * {}", ed.split_once(' ').unwrap().1)),
+            "is revoked in",
+        ),
+        (
+            HostKeys::files([sshd.path("missing")]),
+            "is in no known hosts file",
+        ),
         (pin("ed25519"), "accepted"),
         (pin("ecdsa"), "accepted"),
         (pin("rsa"), "accepted"),
-        (HostKeys::pinned(Fingerprint::parse(&other).unwrap()), "is not the pinned one"),
+        (
+            HostKeys::pinned(Fingerprint::parse(&other).unwrap()),
+            "is not the pinned one",
+        ),
     ] {
-        let options = Options { host_keys, ..sshd.options() };
+        let options = Options {
+            host_keys,
+            ..sshd.options()
+        };
         match Connection::connect(&sshd.address(), &options).await {
             Ok(_) => assert_eq!(outcome, "accepted"),
             Err(e) => {
@@ -425,7 +548,10 @@ async fn host_keys_are_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_line_that_an_unknown_key_suggests_makes_it_known() {
     let sshd = Sshd::start();
-    let options = Options { host_keys: HostKeys::default(), ..sshd.options() };
+    let options = Options {
+        host_keys: HostKeys::default(),
+        ..sshd.options()
+    };
     let Err(SshError::HostKeyUnknown { line, .. }) =
         Connection::connect(&sshd.address(), &options).await
     else {
@@ -433,24 +559,46 @@ async fn the_line_that_an_unknown_key_suggests_makes_it_known() {
     };
     let key = line.rsplit(' ').next().unwrap();
     let key = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, key).unwrap();
-    assert_eq!(read_known(&line).judge(&sshd.address(), &key), Verdict::Known);
-    let host_keys = HostKeys { lines: Some(line), ..HostKeys::default() };
-    let options = Options { host_keys, ..options };
+    assert_eq!(
+        read_known(&line).judge(&sshd.address(), &key),
+        Verdict::Known
+    );
+    let host_keys = HostKeys {
+        lines: Some(line),
+        ..HostKeys::default()
+    };
+    let options = Options {
+        host_keys,
+        ..options
+    };
     assert!(Connection::connect(&sshd.address(), &options).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jump_host_leads_to_the_next() {
     let (first, second) = (Sshd::start(), Sshd::start());
-    let jump = Jump { address: first.address(), options: first.options() };
-    let options = Options { jump: Some(Box::new(jump)), ..second.options() };
-    let host = Connection::connect(&second.address(), &options).await.unwrap();
-    let output = host.exec(&Command::new("head -c 20000000 /dev/zero")).await.unwrap();
+    let jump = Jump {
+        address: first.address(),
+        options: first.options(),
+    };
+    let options = Options {
+        jump: Some(Box::new(jump)),
+        ..second.options()
+    };
+    let host = Connection::connect(&second.address(), &options)
+        .await
+        .unwrap();
+    let output = host
+        .exec(&Command::new("head -c 20000000 /dev/zero"))
+        .await
+        .unwrap();
     assert_eq!(output.stdout.len(), 20_000_000);
     assert_eq!(first.sessions().len(), 1, "the way leads through the first");
     drop(host);
-    eventually("both sessions end", || first.sessions().is_empty() && second.sessions().is_empty())
-        .await;
+    eventually("both sessions end", || {
+        first.sessions().is_empty() && second.sessions().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -459,10 +607,18 @@ async fn a_mute_peer_ends_by_the_connect_limit() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = sshd.address().with_port(mute.local_addr().unwrap().port());
     let limit = Duration::from_millis(500);
-    let options = Options { connect_timeout: limit, ..sshd.options() };
+    let options = Options {
+        connect_timeout: limit,
+        ..sshd.options()
+    };
     let begin = Instant::now();
     let error = Connection::connect(&address, &options).await.unwrap_err();
-    assert!(error.to_string().contains("did not complete the SSH handshake within 500ms"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("did not complete the SSH handshake within 500ms"),
+        "{error}"
+    );
     assert!(begin.elapsed() < Duration::from_secs(2));
 }
 
@@ -478,12 +634,28 @@ async fn what_is_no_ssh_server_is_said() {
             drop(stream.read(&mut [0; 100]));
         }
     });
-    let error = Connection::connect(&address, &sshd.options()).await.unwrap_err();
-    assert!(error.to_string().contains("did not agree on an SSH session"), "{error}");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = Connection::connect(&address, &sshd.options())
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("did not agree on an SSH session"),
+        "{error}"
+    );
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let address = sshd.address().with_port(nobody);
-    let error = Connection::connect(&address, &sshd.options()).await.unwrap_err();
-    assert!(error.to_string().contains("is not reachable by SSH"), "{error}");
+    let error = Connection::connect(&address, &sshd.options())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("is not reachable by SSH"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -501,7 +673,9 @@ async fn a_cut_connection_is_an_error_for_every_stream() {
         }
         kill(Pid::from_raw(session), Signal::SIGKILL).unwrap();
     }
-    let end = timeout(LONG, stream.read(&mut first)).await.expect("the end is seen");
+    let end = timeout(LONG, stream.read(&mut first))
+        .await
+        .expect("the end is seen");
     assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     let error = host.exec(&Command::new("true")).await.unwrap_err();
     assert!(matches!(error, SshError::Lost { .. }), "{error}");
@@ -511,8 +685,13 @@ async fn a_cut_connection_is_an_error_for_every_stream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_falls_silent_is_given_up() {
     let sshd = Sshd::start();
-    let options = Options { keepalive: Duration::from_millis(300), ..sshd.options() };
-    let host = Connection::connect(&sshd.address(), &options).await.unwrap();
+    let options = Options {
+        keepalive: Duration::from_millis(300),
+        ..sshd.options()
+    };
+    let host = Connection::connect(&sshd.address(), &options)
+        .await
+        .unwrap();
     host.exec(&Command::new("true")).await.unwrap();
     let mut stopped = Vec::new();
     for session in sshd.sessions() {
@@ -524,9 +703,15 @@ async fn a_host_that_falls_silent_is_given_up() {
     for id in &stopped {
         kill(Pid::from_raw(*id), Signal::SIGSTOP).unwrap();
     }
-    let end = timeout(LONG, host.exec(&Command::new("true"))).await.expect("it is given up");
+    let end = timeout(LONG, host.exec(&Command::new("true")))
+        .await
+        .expect("it is given up");
     for id in &stopped {
         kill(Pid::from_raw(*id), Signal::SIGCONT).unwrap();
     }
-    assert!(end.unwrap_err().to_string().contains("the host did not answer for 900ms"));
+    assert!(
+        end.unwrap_err()
+            .to_string()
+            .contains("the host did not answer for 900ms")
+    );
 }

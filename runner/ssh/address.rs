@@ -21,7 +21,11 @@ pub struct HostAddress {
 impl HostAddress {
     /// Makes an address on port 22.
     pub fn new(user: impl Into<String>, host: impl Into<String>) -> Self {
-        Self { host: host.into(), port: DEFAULT_PORT, user: user.into() }
+        Self {
+            host: host.into(),
+            port: DEFAULT_PORT,
+            user: user.into(),
+        }
     }
 
     /// Returns the same host on another port.
@@ -65,13 +69,21 @@ impl FromStr for HostAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let wrong = || AddressError { text: text.to_owned() };
+        let wrong = || AddressError {
+            text: text.to_owned(),
+        };
         let rest = text.strip_prefix("ssh://").unwrap_or(text);
         let (user, rest) = rest.split_once('@').ok_or_else(wrong)?;
         let (host, port) = match rest.strip_prefix('[') {
             Some(inner) => {
                 let (host, after) = inner.split_once(']').ok_or_else(wrong)?;
-                (host, after.strip_prefix(':').or(after.is_empty().then_some("")).ok_or_else(wrong)?)
+                (
+                    host,
+                    after
+                        .strip_prefix(':')
+                        .or(after.is_empty().then_some(""))
+                        .ok_or_else(wrong)?,
+                )
             }
             None if rest.matches(':').count() > 1 => (rest, ""),
             None => rest.split_once(':').unwrap_or((rest, "")),
@@ -81,11 +93,16 @@ impl FromStr for HostAddress {
             "" => DEFAULT_PORT,
             digits => digits.parse().map_err(|_| wrong())?,
         };
-        let odd = |s: &str| s.is_empty() || s.starts_with('-') || s.contains(['/', ' ', '\0', '\n']);
+        let odd =
+            |s: &str| s.is_empty() || s.starts_with('-') || s.contains(['/', ' ', '\0', '\n']);
         if odd(user) || odd(host) || port == 0 {
             return Err(wrong());
         }
-        Ok(Self { host: host.to_owned(), port, user: user.to_owned() })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            user: user.to_owned(),
+        })
     }
 }
 
@@ -104,14 +121,28 @@ mod tests {
             ("a@[fe80::1]", "a", "fe80::1", 22),
         ] {
             let address: HostAddress = text.parse().unwrap();
-            assert_eq!(address, HostAddress::new(user, host).with_port(port), "{text}");
+            assert_eq!(
+                address,
+                HostAddress::new(user, host).with_port(port),
+                "{text}"
+            );
             assert_eq!(address.to_string().parse(), Ok(address), "{text}");
         }
     }
 
     #[test]
     fn refuses_what_is_no_address() {
-        for text in ["example.net", "@host", "a@", "a@host:", "a@host:x", "a@host:70000", "a@-o", "a@[::1", "a@h:0"] {
+        for text in [
+            "example.net",
+            "@host",
+            "a@",
+            "a@host:",
+            "a@host:x",
+            "a@host:70000",
+            "a@-o",
+            "a@[::1",
+            "a@h:0",
+        ] {
             assert!(text.parse::<HostAddress>().is_err(), "{text}");
         }
     }

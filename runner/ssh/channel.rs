@@ -122,7 +122,8 @@ impl Conn {
 
     /// Whether only the closing is left to do.
     pub(super) fn is_finished(&self) -> bool {
-        self.abandoned || (self.is_drained() && (self.remote_closed || self.eof_sent && !self.is_command()))
+        self.abandoned
+            || (self.is_drained() && (self.remote_closed || self.eof_sent && !self.is_command()))
     }
 
     /// A command is over when the host has closed its channel: its exit status may come late.
@@ -306,7 +307,9 @@ impl Conn {
                     if std::mem::take(&mut self.asked) && !self.is_session {
                         count(&counters.exchanges, 1);
                     }
-                    self.to_local.data.extend_from_slice(scratch.get(..got).unwrap_or_default());
+                    self.to_local
+                        .data
+                        .extend_from_slice(scratch.get(..got).unwrap_or_default());
                 }
                 Err(e) if blocked(&e) => {
                     turn.again = true;
@@ -346,7 +349,9 @@ impl Conn {
                     budget = budget.saturating_sub(got);
                     count(&counters.received, got);
                     if let Some((_, buffer)) = &mut self.stderr {
-                        buffer.data.extend_from_slice(scratch.get(..got).unwrap_or_default());
+                        buffer
+                            .data
+                            .extend_from_slice(scratch.get(..got).unwrap_or_default());
                     }
                 }
                 Err(e) if blocked(&e) => {
@@ -372,7 +377,11 @@ impl Conn {
             turn.progress = true;
             let _gone = self.local.shutdown(Shutdown::Write);
         }
-        if self.stderr.as_ref().is_some_and(|(_, buffer)| buffer.is_empty()) {
+        if self
+            .stderr
+            .as_ref()
+            .is_some_and(|(_, buffer)| buffer.is_empty())
+        {
             self.stderr = None;
         }
         if self.remote_closed {
@@ -392,7 +401,11 @@ impl Conn {
 
     /// A command that a signal ended has status 0, so the signal is asked for first.
     fn exit_of_command(&self) -> Exit {
-        let signal = self.channel.exit_signal().ok().and_then(|signal| signal.exit_signal);
+        let signal = self
+            .channel
+            .exit_signal()
+            .ok()
+            .and_then(|signal| signal.exit_signal);
         match signal {
             Some(name) => Exit::Signal(name),
             None => Exit::Code(self.channel.exit_status().unwrap_or(-1)),
@@ -414,4 +427,3 @@ fn flush(mut local: &UnixStream, buffer: &mut Buffer, turn: &mut Turn) -> bool {
     }
     true
 }
-

@@ -24,7 +24,10 @@ pub struct Command {
 impl Command {
     /// Takes a text for the login shell of the user.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
     }
 
     /// Takes a program and its arguments, each quoted for a POSIX shell.
@@ -73,7 +76,10 @@ impl Command {
     /// number the first line of standard error then tells.
     pub(super) fn line(&self) -> String {
         if self.ends_with_caller {
-            format!("exec sh -c 'echo \"$$\" >&2; exec sh -c \"$0\"' {}", quote(&self.text))
+            format!(
+                "exec sh -c 'echo \"$$\" >&2; exec sh -c \"$0\"' {}",
+                quote(&self.text)
+            )
         } else {
             self.text.clone()
         }
@@ -82,7 +88,9 @@ impl Command {
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Command").field("name", &self.shown()).finish_non_exhaustive()
+        f.debug_struct("Command")
+            .field("name", &self.shown())
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,7 +128,9 @@ impl Exit {
 }
 
 fn signal_number(name: &str) -> i32 {
-    format!("SIG{name}").parse::<nix::sys::signal::Signal>().map_or(0, |signal| signal as i32)
+    format!("SIG{name}")
+        .parse::<nix::sys::signal::Signal>()
+        .map_or(0, |signal| signal as i32)
 }
 
 impl fmt::Display for Exit {
@@ -183,7 +193,11 @@ impl Process {
             (&mut self.exit).await.map_err(|_| self.shared.lost())?
         };
         self.disarm();
-        Ok(Output { stdout, stderr, exit })
+        Ok(Output {
+            stdout,
+            stderr,
+            exit,
+        })
     }
 
     async fn drain(&mut self, out: &mut Vec<u8>, err: &mut Vec<u8>) -> Result<Exit, SshError> {
@@ -213,7 +227,10 @@ impl Process {
             }
         }
         if let Ok(group) = digits.parse() {
-            self.end = Some(EndWithCaller { group: Some(group), shared: self.shared.clone() });
+            self.end = Some(EndWithCaller {
+                group: Some(group),
+                shared: self.shared.clone(),
+            });
         }
         Ok(())
     }

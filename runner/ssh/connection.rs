@@ -159,12 +159,17 @@ impl Connection {
             None => None,
             Some(via) => {
                 let stream = via.connect_tcp(&address.host, address.port);
-                let stream = timeout(limit, stream).await.map_err(|_| SshError::ConnectTimeout {
-                    host: address.to_string(),
-                    phase: "the connection through the jump host",
-                    limit,
-                })??;
-                Some(Transport::Jump(stream.into_std().map_err(SshError::Machine)?))
+                let stream =
+                    timeout(limit, stream)
+                        .await
+                        .map_err(|_| SshError::ConnectTimeout {
+                            host: address.to_string(),
+                            phase: "the connection through the jump host",
+                            limit,
+                        })??;
+                Some(Transport::Jump(
+                    stream.into_std().map_err(SshError::Machine)?,
+                ))
             }
         };
         let (wake, woken) = pair()?;
@@ -189,7 +194,13 @@ impl Connection {
             match handshake::log_in(&login, transport) {
                 Ok(wire) => {
                     if ready.send(Ok(())).is_ok() {
-                        let wires = Wires { wire, inbox, woken, status, keepalive: options.keepalive };
+                        let wires = Wires {
+                            wire,
+                            inbox,
+                            woken,
+                            status,
+                            keepalive: options.keepalive,
+                        };
                         Pump::new(wires).run_to_end();
                     }
                 }
@@ -203,9 +214,15 @@ impl Connection {
             .spawn(work)
             .map_err(SshError::Machine)?;
         match timeout(limit + RESOLVER_GRACE, is_ready).await {
-            Ok(Ok(outcome)) => outcome.map(|()| Self { shared: Arc::new(shared) }),
+            Ok(Ok(outcome)) => outcome.map(|()| Self {
+                shared: Arc::new(shared),
+            }),
             Ok(Err(_)) => Err(shared.lost()),
-            Err(_) => Err(SshError::ConnectTimeout { host, phase: "the name lookup", limit }),
+            Err(_) => Err(SshError::ConnectTimeout {
+                host,
+                phase: "the name lookup",
+                limit,
+            }),
         }
     }
 
@@ -245,11 +262,13 @@ impl Connection {
         let run = async { self.spawn(command).await?.talk(&command.stdin).await };
         match command.limit {
             None => run.await,
-            Some(limit) => timeout(limit, run).await.map_err(|_| SshError::CommandTimeout {
-                host: self.shared.host.clone(),
-                command: command.shown(),
-                limit,
-            })?,
+            Some(limit) => timeout(limit, run)
+                .await
+                .map_err(|_| SshError::CommandTimeout {
+                    host: self.shared.host.clone(),
+                    command: command.shown(),
+                    limit,
+                })?,
         }
     }
 
@@ -263,10 +282,18 @@ impl Connection {
         let (exit_sender, exit) = oneshot::channel();
         let target = Target::Command(command.line());
         let what = format!("to run `{}`", command.shown());
-        let stdio = self.request(target, Some(theirs), Some(exit_sender), what).await?;
+        let stdio = self
+            .request(target, Some(theirs), Some(exit_sender), what)
+            .await?;
         let stderr = self.stream(mine)?;
         let shared = self.shared.clone();
-        let mut process = Process { stdio, stderr, exit, end: None, shared };
+        let mut process = Process {
+            stdio,
+            stderr,
+            exit,
+            end: None,
+            shared,
+        };
         if command.ends_with_caller {
             process.learn_group().await?;
         }
@@ -275,7 +302,11 @@ impl Connection {
 
     /// Ends the session: streams that are still open end with an error.
     pub async fn close(self) {
-        let _status = self.shared.status.failure.set("it was closed by this side".into());
+        let _status = self
+            .shared
+            .status
+            .failure
+            .set("it was closed by this side".into());
         if self.shared.send(Request::Close).is_ok()
             && let Some(ended) = self.shared.take_ended()
         {
@@ -341,7 +372,13 @@ impl Shared {
     pub(super) fn run_unattended(&self, command: String) {
         let Ok((_mine, local)) = pair() else { return };
         let target = Target::Command(command);
-        let open = Open { target, local, stderr: None, exit: None, reply: None };
+        let open = Open {
+            target,
+            local,
+            stderr: None,
+            exit: None,
+            reply: None,
+        };
         let _gone = self.send(Request::Open(Box::new(open)));
     }
 
@@ -349,7 +386,10 @@ impl Shared {
     pub(super) fn broken(&self, error: &io::Error) -> SshError {
         match self.status.failure.get() {
             Some(_) => self.lost(),
-            None => SshError::Lost { host: self.host.clone(), reason: error.to_string() },
+            None => SshError::Lost {
+                host: self.host.clone(),
+                reason: error.to_string(),
+            },
         }
     }
 }

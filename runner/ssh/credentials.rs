@@ -48,13 +48,18 @@ impl PrivateKey {
     pub fn is_encrypted(&self) -> bool {
         const MAGIC: &[u8] = b"openssh-key-v1\0\0\0\0";
         let mut lines = self.0.lines().map(str::trim);
-        if !lines.clone().any(|line| line == "-----BEGIN OPENSSH PRIVATE KEY-----") {
+        if !lines
+            .clone()
+            .any(|line| line == "-----BEGIN OPENSSH PRIVATE KEY-----")
+        {
             return lines.any(|line| line.contains("ENCRYPTED"));
         }
         let body: String = lines.filter(|line| !line.starts_with("-----")).collect();
         // The cipher's name follows the magic: its length, then its letters.
         STANDARD.decode(body).is_ok_and(|bytes| {
-            bytes.strip_prefix(MAGIC).is_some_and(|rest| !rest.starts_with(b"\x04none"))
+            bytes
+                .strip_prefix(MAGIC)
+                .is_some_and(|rest| !rest.starts_with(b"\x04none"))
         })
     }
 }
@@ -96,12 +101,20 @@ pub enum Identity {
 impl Identity {
     /// A key file that must be there.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::File { path: path.into(), passphrase: None, optional: false }
+        Self::File {
+            path: path.into(),
+            passphrase: None,
+            optional: false,
+        }
     }
 
     /// A key handed over as text.
     pub fn key(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::Key { name: name.into(), key: PrivateKey::new(text), passphrase: None }
+        Self::Key {
+            name: name.into(),
+            key: PrivateKey::new(text),
+            passphrase: None,
+        }
     }
 }
 
@@ -123,16 +136,25 @@ mod tests {
     fn encrypted_keys_are_told_by_their_header() {
         let openssh = |body: &[u8]| {
             let text = STANDARD.encode([b"openssh-key-v1\0".as_slice(), body].concat());
-            format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n-----END OPENSSH PRIVATE KEY-----")
+            format!(
+                "-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n-----END OPENSSH PRIVATE KEY-----"
+            )
         };
         for (text, encrypted) in [
             (openssh(b"\0\0\0\x04none\0\0\0\x04none"), false),
             (openssh(b"\0\0\0\x0aaes256-ctr\0\0\0\x06bcrypt"), true),
-            ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n".into(), true),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n".into(),
+                true,
+            ),
             ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA\n".into(), true),
             ("-----BEGIN RSA PRIVATE KEY-----\nAA\n".into(), false),
         ] {
-            assert_eq!(PrivateKey::new(text.clone()).is_encrypted(), encrypted, "{text}");
+            assert_eq!(
+                PrivateKey::new(text.clone()).is_encrypted(),
+                encrypted,
+                "{text}"
+            );
         }
     }
 }

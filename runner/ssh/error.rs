@@ -30,7 +30,9 @@ pub enum SshError {
         source: Option<io::Error>,
     },
     /// The network or the host: nothing listens there, or a firewall is between.
-    #[error("`{host}` is not reachable by SSH; check that the host is up, the port and the firewall")]
+    #[error(
+        "`{host}` is not reachable by SSH; check that the host is up, the port and the firewall"
+    )]
     Unreachable {
         /// Address with port.
         host: String,

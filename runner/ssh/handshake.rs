@@ -84,9 +84,17 @@ pub(super) fn log_in(login: &Login<'_>, transport: Option<Transport>) -> Result<
     let mut session = Session::new().map_err(machine)?;
     session.set_tcp_stream(Descriptor(transport.clone()));
     session.set_blocking(false);
-    let algorithms = login.host_key_algorithms(&session, &hosts).map_err(machine)?;
-    session.method_pref(MethodType::HostKey, &algorithms).map_err(machine)?;
-    let wire = Wire { session: session.clone(), transport, idle: None };
+    let algorithms = login
+        .host_key_algorithms(&session, &hosts)
+        .map_err(machine)?;
+    session
+        .method_pref(MethodType::HostKey, &algorithms)
+        .map_err(machine)?;
+    let wire = Wire {
+        session: session.clone(),
+        transport,
+        idle: None,
+    };
     login
         .patiently(&wire, || session.handshake())
         .map_err(|stuck| login.trouble(stuck, "the SSH handshake"))?;
@@ -117,7 +125,11 @@ impl Login<'_> {
         // Signatures by SHA-1 are forged today.
         algorithms.retain(|name| !["ssh-rsa", "ssh-dss"].contains(name) && !name.contains("cert"));
         let rank = |name: &str| {
-            let kind = if name.starts_with("rsa-") { "ssh-rsa" } else { name };
+            let kind = if name.starts_with("rsa-") {
+                "ssh-rsa"
+            } else {
+                name
+            };
             let preferred = self.prefer.is_some_and(|prefix| name.starts_with(prefix));
             let listed = on_record.iter().position(|known| known == kind);
             (!preferred, listed.unwrap_or(usize::MAX))
@@ -130,22 +142,41 @@ impl Login<'_> {
         let mut tried = Vec::new();
         for identity in &self.options.identities {
             match identity {
-                Identity::File { path, passphrase, optional } => {
+                Identity::File {
+                    path,
+                    passphrase,
+                    optional,
+                } => {
                     let name = path.display().to_string();
                     match read_key(path) {
                         Ok(text) => {
                             let key = PrivateKey::new(text);
-                            let key = Candidate { name, key: &key, passphrase: passphrase.as_ref() };
+                            let key = Candidate {
+                                name,
+                                key: &key,
+                                passphrase: passphrase.as_ref(),
+                            };
                             self.try_key(wire, &key, &mut tried)?;
                         }
                         Err(e) if *optional && e.kind() == io::ErrorKind::NotFound => {}
                         Err(source) => {
-                            return Err(SshError::Unreadable { path: path.clone(), source });
+                            return Err(SshError::Unreadable {
+                                path: path.clone(),
+                                source,
+                            });
                         }
                     }
                 }
-                Identity::Key { name, key, passphrase } => {
-                    let key = Candidate { name: name.clone(), key, passphrase: passphrase.as_ref() };
+                Identity::Key {
+                    name,
+                    key,
+                    passphrase,
+                } => {
+                    let key = Candidate {
+                        name: name.clone(),
+                        key,
+                        passphrase: passphrase.as_ref(),
+                    };
                     self.try_key(wire, &key, &mut tried)?;
                 }
                 Identity::Agent { socket } => self.try_agent(wire, socket, &mut tried)?,
@@ -156,14 +187,20 @@ impl Login<'_> {
         }
         let user = &self.address.user;
         let ask = || wire.session.auth_methods(user).map(str::to_owned);
-        let methods = self.patiently(wire, ask).unwrap_or_else(|_| "no more attempts".into());
+        let methods = self
+            .patiently(wire, ask)
+            .unwrap_or_else(|_| "no more attempts".into());
         if wire.session.authenticated() {
             return Ok(());
         }
         Err(SshError::NotAuthenticated {
             host: self.address.to_string(),
             user: user.clone(),
-            tried: if tried.is_empty() { "no key was found".into() } else { tried.join(", ") },
+            tried: if tried.is_empty() {
+                "no key was found".into()
+            } else {
+                tried.join(", ")
+            },
             methods,
         })
     }
@@ -174,7 +211,11 @@ impl Login<'_> {
         candidate: &Candidate<'_>,
         tried: &mut Vec<String>,
     ) -> Result<(), SshError> {
-        let Candidate { name, key, passphrase } = candidate;
+        let Candidate {
+            name,
+            key,
+            passphrase,
+        } = candidate;
         let encrypted = key.is_encrypted();
         if encrypted && passphrase.is_none() {
             tried.push(format!("`{name}` is encrypted and no passphrase was given"));
@@ -182,7 +223,10 @@ impl Login<'_> {
         }
         let passphrase = passphrase.map(Passphrase::reveal).filter(|_| encrypted);
         let user = &self.address.user;
-        let attempt = || wire.session.userauth_pubkey_memory(user, None, key.reveal(), passphrase);
+        let attempt = || {
+            wire.session
+                .userauth_pubkey_memory(user, None, key.reveal(), passphrase)
+        };
         match self.patiently(wire, attempt) {
             Ok(()) => Ok(()),
             Err(Stuck::Session(e)) if REFUSED.contains(&e.code()) => {
@@ -190,7 +234,11 @@ impl Login<'_> {
                 Ok(())
             }
             Err(Stuck::Session(e)) if UNUSABLE.contains(&e.code()) => {
-                let reason = if encrypted { "has another passphrase" } else { "is no private key" };
+                let reason = if encrypted {
+                    "has another passphrase"
+                } else {
+                    "is no private key"
+                };
                 tried.push(format!("`{name}` {reason}"));
                 Ok(())
             }
@@ -213,7 +261,10 @@ impl Login<'_> {
             Ok((agent, identities))
         };
         let Ok((agent, identities)) = list() else {
-            tried.push(format!("the agent at `{}` did not answer", socket.display()));
+            tried.push(format!(
+                "the agent at `{}` did not answer",
+                socket.display()
+            ));
             return Ok(());
         };
         if identities.is_empty() {
@@ -222,7 +273,9 @@ impl Login<'_> {
         for identity in &identities {
             match self.patiently(wire, || agent.userauth(&self.address.user, identity)) {
                 Ok(()) => return Ok(()),
-                Err(Stuck::Session(e)) if matches!(e.code(), ErrorCode::Session(-13 | -7 | -43)) => {
+                Err(Stuck::Session(e))
+                    if matches!(e.code(), ErrorCode::Session(-13 | -7 | -43)) =>
+                {
                     return Err(self.login_trouble(Stuck::Session(e), tried));
                 }
                 Err(Stuck::Session(_)) => {
@@ -240,7 +293,11 @@ impl Login<'_> {
             Stuck::Session(e) => SshError::NotAuthenticated {
                 host: self.address.to_string(),
                 user: self.address.user.clone(),
-                tried: format!("it ended the login after {} keys: {}", tried.len(), e.message()),
+                tried: format!(
+                    "it ended the login after {} keys: {}",
+                    tried.len(),
+                    e.message()
+                ),
                 methods: "no more attempts".into(),
             },
             other => self.trouble(other, "the login"),
@@ -289,9 +346,15 @@ impl Login<'_> {
                 let limit = self.options.connect_timeout;
                 SshError::ConnectTimeout { host, phase, limit }
             }
-            Stuck::Stopped => SshError::Lost { host, reason: "connecting was given up".into() },
+            Stuck::Stopped => SshError::Lost {
+                host,
+                reason: "connecting was given up".into(),
+            },
             Stuck::Machine(e) => SshError::Machine(e),
-            Stuck::Session(e) => SshError::Handshake { host, reason: e.message().to_owned() },
+            Stuck::Session(e) => SshError::Handshake {
+                host,
+                reason: e.message().to_owned(),
+            },
         }
     }
 }

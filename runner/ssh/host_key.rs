@@ -19,12 +19,18 @@ pub struct HostKeys {
 impl HostKeys {
     /// Trusts what these files list.
     pub fn files(files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
-        Self { files: files.into_iter().map(Into::into).collect(), ..Self::default() }
+        Self {
+            files: files.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
     }
 
     /// Trusts this key alone.
     pub fn pinned(fingerprint: Fingerprint) -> Self {
-        Self { pinned: vec![fingerprint], ..Self::default() }
+        Self {
+            pinned: vec![fingerprint],
+            ..Self::default()
+        }
     }
 
     /// Reads the files.
@@ -36,10 +42,18 @@ impl HostKeys {
         for path in &self.files {
             match std::fs::read(path) {
                 Ok(bytes) => {
-                    hosts.add(&path.display().to_string(), &String::from_utf8_lossy(&bytes));
+                    hosts.add(
+                        &path.display().to_string(),
+                        &String::from_utf8_lossy(&bytes),
+                    );
                 }
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(source) => return Err(SshError::Unreadable { path: path.clone(), source }),
+                Err(source) => {
+                    return Err(SshError::Unreadable {
+                        path: path.clone(),
+                        source,
+                    });
+                }
             }
         }
         if let Some(lines) = &self.lines {
@@ -60,14 +74,24 @@ impl HostKeys {
         let host = address.known_hosts_name();
         let verdict = hosts.judge(address, key);
         if let Verdict::Revoked { place } = verdict {
-            return Err(SshError::HostKeyRevoked { host, kind, fingerprint, place });
+            return Err(SshError::HostKeyRevoked {
+                host,
+                kind,
+                fingerprint,
+                place,
+            });
         }
         if !self.pinned.is_empty() {
             return if self.pinned.contains(&fingerprint) {
                 Ok(())
             } else {
                 let pinned: Vec<_> = self.pinned.iter().map(ToString::to_string).collect();
-                Err(SshError::HostKeyNotPinned { host, kind, fingerprint, pinned: pinned.join(", ") })
+                Err(SshError::HostKeyNotPinned {
+                    host,
+                    kind,
+                    fingerprint,
+                    pinned: pinned.join(", "),
+                })
             };
         }
         match verdict {
@@ -82,12 +106,18 @@ impl HostKeys {
                     some => format!(" (there are keys of type {})", some.join(", ")),
                 },
             }),
-            Verdict::Changed { place } => {
-                Err(SshError::HostKeyChanged { host, kind, fingerprint, place })
-            }
-            Verdict::Revoked { place } => {
-                Err(SshError::HostKeyRevoked { host, kind, fingerprint, place })
-            }
+            Verdict::Changed { place } => Err(SshError::HostKeyChanged {
+                host,
+                kind,
+                fingerprint,
+                place,
+            }),
+            Verdict::Revoked { place } => Err(SshError::HostKeyRevoked {
+                host,
+                kind,
+                fingerprint,
+                place,
+            }),
         }
     }
 }

@@ -18,7 +18,10 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     /// Computes the fingerprint of a key in wire format.
     pub fn of(key: &[u8]) -> Self {
-        Self(format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key))))
+        Self(format!(
+            "SHA256:{}",
+            STANDARD_NO_PAD.encode(Sha256::digest(key))
+        ))
     }
 
     /// Reads `SHA256:...`, with or without padding, or a whole public key as in a `.pub` file.
@@ -94,27 +97,28 @@ pub struct KnownHosts {
 impl KnownHosts {
     /// Adds the lines of one file; lines that cannot be read are passed over, as OpenSSH does.
     pub fn add(&mut self, file: &str, text: &str) {
-        self.lines.extend(text.lines().enumerate().filter_map(|(index, line)| {
-            let mut words = line.split_whitespace().peekable();
-            let marker = match *words.peek()? {
-                "@revoked" => Marker::Revoked,
-                "@cert-authority" => Marker::CertAuthority,
-                word if word.starts_with(['#', '@']) => return None,
-                _ => Marker::None,
-            };
-            if marker != Marker::None {
-                words.next();
-            }
-            let names = words.next()?.to_owned();
-            let named_type = words.next()?;
-            let key = STANDARD.decode(words.next()?).ok()?;
-            (key_type(&key) == Some(named_type)).then(|| Line {
-                place: format!("{file}:{}", index + 1),
-                marker,
-                names,
-                key,
-            })
-        }));
+        self.lines
+            .extend(text.lines().enumerate().filter_map(|(index, line)| {
+                let mut words = line.split_whitespace().peekable();
+                let marker = match *words.peek()? {
+                    "@revoked" => Marker::Revoked,
+                    "@cert-authority" => Marker::CertAuthority,
+                    word if word.starts_with(['#', '@']) => return None,
+                    _ => Marker::None,
+                };
+                if marker != Marker::None {
+                    words.next();
+                }
+                let names = words.next()?.to_owned();
+                let named_type = words.next()?;
+                let key = STANDARD.decode(words.next()?).ok()?;
+                (key_type(&key) == Some(named_type)).then(|| Line {
+                    place: format!("{file}:{}", index + 1),
+                    marker,
+                    names,
+                    key,
+                })
+            }));
     }
 
     /// Judges `key` (wire format) as shown by the host at `address`.
@@ -125,10 +129,16 @@ impl KnownHosts {
     pub fn judge(&self, address: &HostAddress, key: &[u8]) -> Verdict {
         let exact = address.known_hosts_name();
         let mut found = self.listed(&exact);
-        let bare = if exact == address.host { Vec::new() } else { self.listed(&address.host) };
+        let bare = if exact == address.host {
+            Vec::new()
+        } else {
+            self.listed(&address.host)
+        };
         let revoked = |line: &&&Line| line.marker == Marker::Revoked && line.key == key;
         if let Some(line) = found.iter().chain(&bare).find(revoked) {
-            return Verdict::Revoked { place: line.place.clone() };
+            return Verdict::Revoked {
+                place: line.place.clone(),
+            };
         }
         found.retain(|line| line.marker == Marker::None);
         let same = |line: &&Line| line.marker == Marker::None && line.key == key;
@@ -137,9 +147,13 @@ impl KnownHosts {
         }
         let shown = key_type(key);
         if let Some(line) = found.iter().find(|line| key_type(&line.key) == shown) {
-            return Verdict::Changed { place: line.place.clone() };
+            return Verdict::Changed {
+                place: line.place.clone(),
+            };
         }
-        Verdict::Unknown { others: types(&found) }
+        Verdict::Unknown {
+            others: types(&found),
+        }
     }
 
     /// Types of the keys on record for the host: what to ask it for first, since a host shows one
@@ -155,7 +169,10 @@ impl KnownHosts {
     }
 
     fn listed(&self, name: &str) -> Vec<&Line> {
-        self.lines.iter().filter(|line| names_match(&line.names, name)).collect()
+        self.lines
+            .iter()
+            .filter(|line| names_match(&line.names, name))
+            .collect()
     }
 }
 
@@ -230,13 +247,20 @@ mod tests {
 
     #[test]
     fn judges_as_openssh_does() {
-        let (ed, other, rsa) =
-            (public("ssh-ed25519", 1), public("ssh-ed25519", 2), public("ssh-rsa", 3));
+        let (ed, other, rsa) = (
+            public("ssh-ed25519", 1),
+            public("ssh-ed25519", 2),
+            public("ssh-rsa", 3),
+        );
         let unknown = |others: &[&str]| Verdict::Unknown {
             others: others.iter().map(ToString::to_string).collect(),
         };
-        let changed = |line: u32| Verdict::Changed { place: format!("f:{line}") };
-        let revoked = |line: u32| Verdict::Revoked { place: format!("f:{line}") };
+        let changed = |line: u32| Verdict::Changed {
+            place: format!("f:{line}"),
+        };
+        let revoked = |line: u32| Verdict::Revoked {
+            place: format!("f:{line}"),
+        };
         // `h` and `[h]:2121` hashed by ssh-keygen -H's own algorithm with a fixed salt.
         let table = [
             (format!("h {ed}"), 22, Verdict::Known),
@@ -257,22 +281,41 @@ mod tests {
             (format!("@revoked h {ed}\n[h]:2121 {ed}"), 2121, revoked(1)),
             (format!("@revoked h {other}\nh {ed}"), 22, Verdict::Known),
             (format!("@cert-authority * {ed}"), 22, unknown(&[])),
-            (format!("# c\n\nnot a line\nh ssh-rsa AAAA\nh {ed}"), 22, Verdict::Known),
+            (
+                format!("# c\n\nnot a line\nh ssh-rsa AAAA\nh {ed}"),
+                22,
+                Verdict::Known,
+            ),
             (format!("@strange h {ed}"), 22, unknown(&[])),
-            (format!("h ssh-rsa {}", STANDARD.encode(key("ssh-ed25519", 1))), 22, unknown(&[])),
+            (
+                format!("h ssh-rsa {}", STANDARD.encode(key("ssh-ed25519", 1))),
+                22,
+                unknown(&[]),
+            ),
         ];
         for (text, port, verdict) in table {
             let mut hosts = KnownHosts::default();
             hosts.add("f", &text);
             let address = HostAddress::new("u", "h").with_port(port);
-            assert_eq!(hosts.judge(&address, &key("ssh-ed25519", 1)), verdict, "{text} {port}");
+            assert_eq!(
+                hosts.judge(&address, &key("ssh-ed25519", 1)),
+                verdict,
+                "{text} {port}"
+            );
         }
     }
 
     #[test]
     fn asks_first_for_the_types_on_record() {
         let mut hosts = KnownHosts::default();
-        hosts.add("f", &format!("h {}\n@revoked h {}", public("ssh-rsa", 1), public("ssh-ed25519", 1)));
+        hosts.add(
+            "f",
+            &format!(
+                "h {}\n@revoked h {}",
+                public("ssh-rsa", 1),
+                public("ssh-ed25519", 1)
+            ),
+        );
         let on_record = |port| hosts.types_on_record(&HostAddress::new("u", "h").with_port(port));
         assert_eq!(on_record(22), ["ssh-rsa"]);
         assert_eq!(on_record(2121), ["ssh-rsa"]);
@@ -284,10 +327,19 @@ mod tests {
         let fingerprint = Fingerprint::of(&wire);
         let text = fingerprint.to_string();
         assert_eq!(Fingerprint::parse(&text).as_ref(), Some(&fingerprint));
-        assert_eq!(Fingerprint::parse(&format!("{text}=")).as_ref(), Some(&fingerprint));
+        assert_eq!(
+            Fingerprint::parse(&format!("{text}=")).as_ref(),
+            Some(&fingerprint)
+        );
         let line = format!("{} comment", public("ssh-ed25519", 7));
         assert_eq!(Fingerprint::parse(&line), Some(fingerprint));
-        for odd in ["SHA256:", "MD5:aa:bb", "SHA256:abc", "ssh-ed25519", "ssh-ed25519 AAAA"] {
+        for odd in [
+            "SHA256:",
+            "MD5:aa:bb",
+            "SHA256:abc",
+            "ssh-ed25519",
+            "ssh-ed25519 AAAA",
+        ] {
             assert_eq!(Fingerprint::parse(odd), None, "{odd}");
         }
     }

@@ -96,7 +96,13 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(wires: Wires) -> Self {
-        let Wires { wire, inbox, woken, status, keepalive } = wires;
+        let Wires {
+            wire,
+            inbox,
+            woken,
+            status,
+            keepalive,
+        } = wires;
         let seconds = u32::try_from(keepalive.as_secs()).unwrap_or(u32::MAX);
         wire.session.set_keepalive(true, seconds.max(1));
         Self {
@@ -155,7 +161,8 @@ impl Pump {
             {
                 SHORT
             } else {
-                self.next_keepalive.saturating_duration_since(Instant::now())
+                self.next_keepalive
+                    .saturating_duration_since(Instant::now())
             };
             self.sleep(wait)?;
         }
@@ -168,7 +175,8 @@ impl Pump {
                 Ok(Request::Close) => self.closed = true,
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
-                    self.leave_by.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+                    self.leave_by
+                        .get_or_insert_with(|| Instant::now() + LAST_WORDS);
                     return;
                 }
             }
@@ -181,7 +189,10 @@ impl Pump {
             || !self.starting.is_empty()
             || matches!(self.opening, Some(Opening::Wanted(_)))
             || self.conns.iter().any(Conn::listens);
-        self.closed || self.leave_by.is_some_and(|limit| !pending || Instant::now() >= limit)
+        self.closed
+            || self
+                .leave_by
+                .is_some_and(|limit| !pending || Instant::now() >= limit)
     }
 
     /// A call that would block passes here.
@@ -213,9 +224,7 @@ impl Pump {
                 Opening::Idle => self.session.channel_session(),
                 Opening::Wanted(open) => match &open.target {
                     Target::Unix(path) => self.session.channel_direct_streamlocal(path, None),
-                    Target::Tcp(host, port) => {
-                        self.session.channel_direct_tcpip(host, *port, None)
-                    }
+                    Target::Tcp(host, port) => self.session.channel_direct_tcpip(host, *port, None),
                     Target::Command(_) => self.session.channel_session(),
                 },
             };
@@ -242,13 +251,25 @@ impl Pump {
 
     fn opened(&mut self, open: Open, channel: Channel) {
         let cancelled = open.is_cancelled();
-        let Open { target, local, stderr, exit, reply } = open;
+        let Open {
+            target,
+            local,
+            stderr,
+            exit,
+            reply,
+        } = open;
         let mut conn = Conn::new(channel, local);
         match target {
             Target::Command(command) => {
                 conn.is_session = true;
                 if !cancelled {
-                    self.starting.push(Starting { conn, command, stderr, exit, reply });
+                    self.starting.push(Starting {
+                        conn,
+                        command,
+                        stderr,
+                        exit,
+                        reply,
+                    });
                     return;
                 }
                 conn.abandon();
@@ -315,14 +336,22 @@ impl Pump {
                 Ok(()) => {
                     progress = true;
                     count(&self.status.counters.commands, 1);
-                    let Starting { mut conn, stderr, exit, reply, .. } = starting;
+                    let Starting {
+                        mut conn,
+                        stderr,
+                        exit,
+                        reply,
+                        ..
+                    } = starting;
                     conn.give_command_ends(stderr, exit);
                     conn.answer(reply);
                     self.conns.push(conn);
                 }
                 Err(e) if matches!(e.code(), ErrorCode::Session(-22 | -26 | -27 | -6)) => {
                     progress = true;
-                    let Starting { mut conn, reply, .. } = starting;
+                    let Starting {
+                        mut conn, reply, ..
+                    } = starting;
                     if let Some(reply) = reply {
                         let reason = e.message().to_owned();
                         let refusal = ChannelRefusal::Forbidden;
@@ -408,7 +437,9 @@ impl Pump {
         } else if self.unanswered >= SILENCE {
             let silent = self.keepalive * SILENCE;
             let silent = humantime::format_duration(silent);
-            return Err(io::Error::other(format!("the host did not answer for {silent}")));
+            return Err(io::Error::other(format!(
+                "the host did not answer for {silent}"
+            )));
         }
         if self.transport.is_writable() && !self.want_out {
             self.session.keepalive_send()?;
@@ -430,8 +461,16 @@ impl Pump {
     }
 
     fn sleep(&mut self, wait: Duration) -> io::Result<()> {
-        let out = if self.want_out { PollFlags::POLLOUT } else { PollFlags::empty() };
-        let reads = if self.takes_packets() { PollFlags::POLLIN } else { PollFlags::empty() };
+        let out = if self.want_out {
+            PollFlags::POLLOUT
+        } else {
+            PollFlags::empty()
+        };
+        let reads = if self.takes_packets() {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        };
         let mut fds = vec![
             PollFd::new(self.transport.as_fd(), reads | out),
             PollFd::new(self.woken.as_fd(), PollFlags::POLLIN),
@@ -441,17 +480,31 @@ impl Pump {
             fds.truncate(1);
         }
         let first = fds.len();
-        let listening: Vec<_> =
-            (0..).zip(&self.conns).filter(|(_, conn)| conn.listens()).map(|(i, _)| i).collect();
-        fds.extend(self.conns.iter().filter(|conn| conn.listens()).map(Conn::local_interest));
+        let listening: Vec<_> = (0..)
+            .zip(&self.conns)
+            .filter(|(_, conn)| conn.listens())
+            .map(|(i, _)| i)
+            .collect();
+        fds.extend(
+            self.conns
+                .iter()
+                .filter(|conn| conn.listens())
+                .map(Conn::local_interest),
+        );
         fds.extend(self.conns.iter().filter_map(Conn::stderr_interest));
         poll_for(&mut fds, wait)?;
-        let heard = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        let heard = fds
+            .first()
+            .and_then(PollFd::revents)
+            .unwrap_or(PollFlags::empty());
         let hung_up: Vec<usize> = fds
             .iter()
             .skip(first)
             .zip(listening)
-            .filter(|(fd, _)| fd.revents().is_some_and(|got| got.contains(PollFlags::POLLHUP)))
+            .filter(|(fd, _)| {
+                fd.revents()
+                    .is_some_and(|got| got.contains(PollFlags::POLLHUP))
+            })
             .map(|(_, index)| index)
             .collect();
         drop(fds);

@@ -100,11 +100,21 @@ impl Shared {
     }
 
     pub(super) fn lost(&self) -> SshError {
-        let reason = self.status.failure.get().map_or("it was closed", String::as_str);
-        SshError::Lost { host: self.host.clone(), reason: reason.to_owned() }
+        let reason = self
+            .status
+            .failure
+            .get()
+            .map_or("it was closed", String::as_str);
+        SshError::Lost {
+            host: self.host.clone(),
+            reason: reason.to_owned(),
+        }
     }
 
     pub(super) fn take_ended(&self) -> Option<oneshot::Receiver<()>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }

@@ -36,7 +36,10 @@ impl Stream {
     /// An end that the session's own end brought about is no end of file.
     fn verdict(&self) -> io::Result<()> {
         match self.shared.status.failure.get() {
-            Some(_) => Err(io::Error::new(io::ErrorKind::ConnectionReset, self.shared.lost())),
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                self.shared.lost(),
+            )),
             None => Ok(()),
         }
     }
@@ -44,7 +47,9 @@ impl Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("host", &self.shared.host).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("host", &self.shared.host)
+            .finish_non_exhaustive()
     }
 }
 

@@ -36,9 +36,13 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Self, SshError> {
         let HostAddress { host, port, .. } = address;
-        let addresses = (host.as_str(), *port)
-            .to_socket_addrs()
-            .map_err(|source| SshError::NoAddress { host: host.clone(), source: Some(source) })?;
+        let addresses =
+            (host.as_str(), *port)
+                .to_socket_addrs()
+                .map_err(|source| SshError::NoAddress {
+                    host: host.clone(),
+                    source: Some(source),
+                })?;
         let mut last = None;
         for candidate in addresses {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -56,9 +60,11 @@ impl Transport {
         let host = address.to_string();
         match last {
             None => Err(SshError::NoAddress { host, source: None }),
-            Some(e) if e.kind() == io::ErrorKind::TimedOut => {
-                Err(SshError::ConnectTimeout { host, phase: "the TCP connection", limit })
-            }
+            Some(e) if e.kind() == io::ErrorKind::TimedOut => Err(SshError::ConnectTimeout {
+                host,
+                phase: "the TCP connection",
+                limit,
+            }),
             Some(source) => Err(SshError::Unreachable { host, source }),
         }
     }
@@ -68,7 +74,10 @@ impl Transport {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLOUT)];
         let ready = poll(&mut fds, PollTimeout::ZERO).unwrap_or(0);
         let [fd] = fds;
-        ready > 0 && fd.revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
+        ready > 0
+            && fd
+                .revents()
+                .is_some_and(|events| events.contains(PollFlags::POLLOUT))
     }
 }
 

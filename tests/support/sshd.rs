@@ -32,13 +32,21 @@ impl Sshd {
             keygen(&folder.path().join(format!("host_{kind}")), kind, "");
         }
         keygen(&folder.path().join("id"), "ed25519", "");
-        fs::copy(folder.path().join("id.pub"), folder.path().join("authorized_keys")).unwrap();
+        fs::copy(
+            folder.path().join("id.pub"),
+            folder.path().join("authorized_keys"),
+        )
+        .unwrap();
         Self::serve(folder, settings)
     }
 
     fn serve(folder: TempDir, settings: &str) -> Self {
         let at = folder.path();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let mut keys = String::new();
         if !settings.contains("HostKey ") {
             for kind in ["ed25519", "ecdsa", "rsa"] {
@@ -63,12 +71,19 @@ impl Sshd {
             .spawn()
             .expect("openssh-server is installed");
         let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).and_then(|mut tcp| tcp.read(&mut [0; 4])).is_err() {
+        while TcpStream::connect(("127.0.0.1", port))
+            .and_then(|mut tcp| tcp.read(&mut [0; 4]))
+            .is_err()
+        {
             let log = fs::read_to_string(at.join("log")).unwrap();
             assert!(Instant::now() < deadline, "sshd did not start: {log}");
             std::thread::yield_now();
         }
-        Self { folder, port, child }
+        Self {
+            folder,
+            port,
+            child,
+        }
     }
 
     /// Where it is.
@@ -91,7 +106,10 @@ impl Sshd {
     pub(crate) fn options(&self) -> Options {
         Options {
             identities: vec![Identity::file(self.path("id"))],
-            host_keys: HostKeys { lines: Some(self.known_line("ed25519")), ..HostKeys::default() },
+            host_keys: HostKeys {
+                lines: Some(self.known_line("ed25519")),
+                ..HostKeys::default()
+            },
             ..Options::default()
         }
     }
@@ -100,7 +118,10 @@ impl Sshd {
     pub(crate) fn sessions(&self) -> Vec<i32> {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        children.split_whitespace().map(|id| id.parse().unwrap()).collect()
+        children
+            .split_whitespace()
+            .map(|id| id.parse().unwrap())
+            .collect()
     }
 }
 
@@ -128,7 +149,10 @@ pub(crate) fn keygen(path: &Path, kind: &str, passphrase: &str) {
 }
 
 fn user() -> String {
-    nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name
+    nix::unistd::User::from_uid(nix::unistd::getuid())
+        .unwrap()
+        .unwrap()
+        .name
 }
 
 /// So that a test can judge lines by the room's own reader.
