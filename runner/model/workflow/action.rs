@@ -191,7 +191,13 @@ fn stage(
 ) -> Option<(String, Condition)> {
     let script = token.get(key)?;
     let written = token.get(condition_key);
-    let text = written.and_then(Token::as_literal).unwrap_or("always()");
+    let text = match written.map(|written| &written.kind) {
+        Some(TokenKind::String(text)) => text.as_str(),
+        Some(TokenKind::Expression(template)) => {
+            template.single_expression().map_or(template.text(), Expression::text)
+        }
+        _ => "always()",
+    };
     let span = written.map_or(&script.span, |condition| &condition.span);
     match Expression::parse(text) {
         Ok(expression) => Some((
