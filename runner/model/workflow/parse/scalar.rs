@@ -26,9 +26,6 @@ impl Reader<'_> {
         place: Place<'_>,
     ) -> Option<TokenKind> {
         let segments = segments(&node.text);
-        if let Some(directive) = self.directive(node, &segments, place) {
-            return directive;
-        }
         if let Some(text) = literal_alone(&node.text, &segments) {
             return Some(TokenKind::String(text));
         }
@@ -37,6 +34,9 @@ impl Reader<'_> {
             let message = format!("no expression is allowed in {place}");
             self.error("expression-place", &span, message);
             return None;
+        }
+        if let Some(directive) = self.directive(node, &segments, place) {
+            return directive;
         }
         let names = self.names(allowed);
         match Template::parse_with(&node.text, &names) {

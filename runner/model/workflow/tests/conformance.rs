@@ -28,6 +28,8 @@ struct Case {
     is_standalone: bool,
     is_action: bool,
     source: String,
+    /// The lines that GitHub's own parsers name.
+    lines: Vec<u32>,
 }
 
 fn cases(root: &Path, folder: &str) -> Vec<Case> {
@@ -46,10 +48,34 @@ fn cases(root: &Path, folder: &str) -> Vec<Case> {
                 expected: entry["expected"].as_str().unwrap().to_owned(),
                 is_standalone: entry["standalone"] == true,
                 is_action: entry["kind"] == "action",
+                lines: lines(entry),
                 file,
             }
         })
         .collect()
+}
+
+/// Returns the lines in the messages of GitHub's parsers, or else those of actionlint.
+fn lines(entry: &serde_json::Value) -> Vec<u32> {
+    let pattern = regex::Regex::new(r"\(Line: (\d+), Col|at line (\d+), column").unwrap();
+    let verdicts = &entry["verdicts"];
+    let words = format!(
+        "{} {}",
+        entry["errors"], verdicts["officialParser"]["errors"]
+    );
+    let mut lines: Vec<u32> = pattern
+        .captures_iter(&words)
+        .filter_map(|found| found.get(1).or(found.get(2))?.as_str().parse().ok())
+        .collect();
+    let service = verdicts["languageService"]["errors"].as_array();
+    let linter = entry["actionlint"].as_array();
+    let line = |problem: &serde_json::Value| u32::try_from(problem["line"].as_u64()?).ok();
+    lines.extend(service.into_iter().flatten().filter_map(line));
+    if lines.is_empty() {
+        lines.extend(linter.into_iter().flatten().filter_map(line));
+    }
+    lines.retain(|line| *line > 0);
+    lines
 }
 
 /// Counts the cases that end as they should and prints the others.
@@ -93,6 +119,31 @@ fn invalid_workflows_are_refused() {
     let mut cases = cases(&root, "workflows-invalid");
     cases.retain(|case| case.is_standalone);
     assert!(score("workflows-invalid", &cases, |_, is_refused| is_refused) >= 97.0);
+}
+
+#[test]
+fn invalid_workflows_are_refused_where_github_refuses_them() {
+    let Some(root) = data() else { return };
+    let mut cases = cases(&root, "workflows-invalid");
+    cases.retain(|case| case.is_standalone && !case.lines.is_empty());
+    let mut right = 0;
+    for case in &cases {
+        let found = parse(&case.source).1;
+        let errors: Vec<String> = found
+            .iter()
+            .filter(|problem| problem.is_error())
+            .map(ToString::to_string)
+            .collect();
+        let is_right = found
+            .iter()
+            .any(|problem| problem.is_error() && case.lines.contains(&problem.span.start.line));
+        right += usize::from(is_right);
+        if !is_right {
+            println!("{}: expected lines {:?}: {errors:?}", case.file, case.lines);
+        }
+    }
+    println!("workflows-invalid, right line: {right} / {}", cases.len());
+    assert!(right * 100 >= cases.len() * 88);
 }
 
 #[test]
