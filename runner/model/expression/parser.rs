@@ -72,6 +72,8 @@ enum Pending {
 struct Operand {
     node: Node,
     depth: usize,
+    /// The node's bytes with the groups around it.
+    outer: Range<usize>,
 }
 
 #[derive(Debug)]
@@ -222,8 +224,9 @@ impl Parser<'_> {
         } else {
             kind
         };
+        let outer = span.clone();
         let node = Node { kind, span };
-        self.operands.push(Operand { node, depth });
+        self.operands.push(Operand { node, depth, outer });
     }
 
     fn pop(&mut self) -> Operand {
@@ -234,6 +237,7 @@ impl Parser<'_> {
                 span: 0..0,
             },
             depth: 0,
+            outer: 0..0,
         })
     }
 
@@ -241,7 +245,7 @@ impl Parser<'_> {
     fn index(&mut self, end: usize) {
         let index = self.pop();
         let target = self.pop();
-        let span = target.node.span.start..end;
+        let span = target.outer.start..end;
         let depth = target.depth.max(index.depth) + 1;
         let kind = NodeKind::Index {
             target: Box::new(target.node),
@@ -258,7 +262,7 @@ impl Parser<'_> {
                     let at = *at;
                     self.pending.pop();
                     let operand = self.pop();
-                    let span = at..operand.node.span.end;
+                    let span = at..operand.outer.end;
                     let kind = NodeKind::Not(Box::new(operand.node));
                     self.add(kind, span, operand.depth + 1);
                 }
@@ -275,7 +279,7 @@ impl Parser<'_> {
     fn binary(&mut self, operator: Operator) {
         let right = self.pop();
         let left = self.pop();
-        let span = left.node.span.start..right.node.span.end;
+        let span = left.outer.start..right.outer.end;
         let mut depth = left.depth.max(right.depth) + 1;
         let kind = match operator {
             Operator::And | Operator::Or => {
@@ -315,7 +319,7 @@ impl Parser<'_> {
         match self.pending.pop() {
             Some(Pending::Group { open }) if self.last != Last::OpenCall => {
                 if let Some(operand) = self.operands.last_mut() {
-                    operand.node.span = open..span.end;
+                    operand.outer = open..span.end;
                 }
                 Ok(true)
             }
