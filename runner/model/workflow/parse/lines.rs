@@ -49,6 +49,22 @@ impl<'a> Lines<'a> {
         Some(start..start + word.len())
     }
 
+    /// Returns where a text first stands inside a span; the span's own first line if it does not.
+    pub(super) fn find_in(&self, span: &Span, text: &str) -> Span {
+        let written = self.source.get(span.bytes.clone()).unwrap_or_default();
+        match written.find(text) {
+            Some(at) if !text.is_empty() => {
+                let start = span.bytes.start + at;
+                Span {
+                    start: self.position(start),
+                    end: self.position(start + text.len()),
+                    bytes: start..start + text.len(),
+                }
+            }
+            _ => self.cut(span),
+        }
+    }
+
     /// Returns the place of a byte.
     fn position(&self, byte: usize) -> Position {
         let line = self.starts.partition_point(|start| *start <= byte).max(1);

@@ -13,6 +13,7 @@ use crate::workflow::token::TokenKind;
 use crate::yaml::Node;
 
 use super::kinds::scalar_text;
+use super::lint;
 use super::reader::{Place, Reader};
 
 impl Reader<'_> {
@@ -104,6 +105,13 @@ impl Reader<'_> {
             Ok(read) => {
                 if read.form() == ConditionForm::AlwaysTrue {
                     self.warn_of_text_around(node, &text);
+                }
+                let is_constant = read
+                    .written()
+                    .iter()
+                    .all(|(_, one)| one.literal().is_some());
+                if is_constant && !read.written().is_empty() {
+                    self.report(lint::constant(&node.span));
                 }
                 self.keep_condition(Condition {
                     expression: read.expression().clone(),

@@ -159,6 +159,12 @@ fn workflows_that_only_a_linter_dislikes_are_accepted() {
     let Some(root) = data() else { return };
     let cases = cases(&root, "workflows-lint");
     assert!(score("workflows-lint", &cases, |_, is_refused| !is_refused) >= 88.0);
+    let told = cases
+        .iter()
+        .filter(|case| !parse(&case.source).1.is_empty());
+    let told = told.count();
+    println!("workflows-lint, warned: {told} / {}", cases.len());
+    assert!(told * 100 >= cases.len() * 60);
 }
 
 #[test]
@@ -174,4 +180,51 @@ fn action_manifests_are_accepted_and_refused() {
     let cases = cases(&root, "action-manifests");
     let is_right = |case: &Case, is_refused: bool| is_refused == (case.expected == "reject");
     assert!(score("action-manifests", &cases, is_right) >= 97.0);
+}
+
+/// Returns the codes of the problems of a workflow with this `on`.
+fn codes(on: &serde_json::Value) -> Vec<&'static str> {
+    let source = serde_json::json!({"on": on, "jobs": {"a": {"runs-on": "x"}}}).to_string();
+    parse(&source)
+        .1
+        .iter()
+        .map(|problem| problem.code)
+        .collect()
+}
+
+fn table(root: &Path, name: &str) -> Vec<serde_json::Value> {
+    let table: serde_json::Value =
+        serde_json::from_str(&text(&root.join("tables").join(name))).unwrap();
+    table["cases"].as_array().unwrap().clone()
+}
+
+#[test]
+fn crons_are_judged_as_in_the_table() {
+    let Some(root) = data() else { return };
+    for case in table(&root, "cron.json") {
+        let codes = codes(&serde_json::json!({"schedule": [{"cron": case["cron"]}]}));
+        if let Some(is_valid) = case["valid"].as_bool() {
+            assert_eq!(!codes.contains(&"cron-syntax"), is_valid, "{case}");
+        }
+        if let Some(is_often) = case["moreOftenThanEvery5Minutes"].as_bool() {
+            assert_eq!(codes.contains(&"cron-too-often"), is_often, "{case}");
+        }
+    }
+}
+
+#[test]
+fn patterns_are_warned_of_as_in_the_table() {
+    let Some(root) = data() else { return };
+    for case in table(&root, "glob-validity.json") {
+        for kind in case["kinds"].as_array().unwrap() {
+            let key = if kind == "ref" { "branches" } else { "paths" };
+            // A pattern with `!` alone matches nothing, which is another rule.
+            let codes = codes(&serde_json::json!({"push": {key: ["x", case["pattern"]]}}));
+            assert_eq!(
+                codes.is_empty(),
+                case["valid"] == true,
+                "{key} {case}: {codes:?}"
+            );
+        }
+    }
 }

@@ -400,6 +400,53 @@ fn what_surprises_is_a_warning() {
 }
 
 #[test]
+fn names_that_nothing_has_are_warned_of() {
+    let two = |needs: &str, step: &str| {
+        format!(
+            "on: {{workflow_dispatch: {{inputs: {{i: {{}}}}}}}}\njobs:\n  a: {{runs-on: x}}\n  b:\n    runs-on: x\n    \
+             needs: [{needs}]\n    strategy: {{matrix: {{m: [1], include: [{{n: 2}}]}}}}\n    steps:\n    - {{id: s, run: a}}\n    - run: {step}\n"
+        )
+    };
+    let rows = [
+        (two("a", "${{ needs.a.result }}"), ""),
+        (two("", "${{ needs.a.result }}"), "10:16 unknown-need"),
+        (
+            two("", "${{ steps.s.outputs.o }} ${{ steps['S'].outcome }}"),
+            "",
+        ),
+        (two("", "x ${{ steps.t.outputs.o }}"), "10:18 unknown-step"),
+        (two("", "${{ matrix.m }} ${{ matrix.n }}"), ""),
+        (two("", "${{ matrix.o }}"), "10:16 unknown-matrix-key"),
+        (
+            two("", "${{ inputs.i }} ${{ inputs.j }}"),
+            "10:32 unknown-input",
+        ),
+        (
+            two("", "${{ github.event.issue.title }}"),
+            "10:16 script-injection",
+        ),
+        (
+            two("", "${{ github.event.commits[0].message }}"),
+            "10:16 script-injection",
+        ),
+        (
+            job("runs-on: x\nsteps:\n- run: ${{ steps.s.outcome }}\n- {id: s, run: a}"),
+            "6:16 unknown-step",
+        ),
+        (
+            "on: push\nconcurrency: g\njobs:\n  a: {runs-on: x, concurrency: g}\n".to_owned(),
+            "4:32 concurrency-deadlock",
+        ),
+        (
+            job("runs-on: x\nconcurrency: {group: g, queue: max, cancel-in-progress: true}"),
+            "5:29 concurrency-queue",
+        ),
+    ];
+    let rows: Vec<(&str, &str)> = rows.iter().map(|(s, e)| (s.as_str(), *e)).collect();
+    check(Severity::Warning, &rows);
+}
+
+#[test]
 fn files_that_are_too_long_or_too_deep_are_refused() {
     let long = format!("# {}\non: push\n", "x".repeat(1024 * 1024));
     assert_eq!(problems(&long, Severity::Error), ["1:1 file-size"]);
