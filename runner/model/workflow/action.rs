@@ -8,7 +8,7 @@ use crate::yaml::Node;
 
 use super::model::{ActionInput, ActionManifest, ActionRuns, Condition};
 use super::parse::reader::{Place, Reader};
-use super::parse::{finish, status, step, tree};
+use super::parse::{finish, lint, status, step, tree};
 use super::schema::{self, Definition};
 use super::token::{Token, TokenKind};
 
@@ -52,13 +52,15 @@ fn manifest(reader: &mut Reader<'_>, root: &Node) -> Option<ActionManifest> {
             .and_then(Token::as_literal)
             .map(str::to_owned)
     };
-    Some(ActionManifest {
+    let manifest = ActionManifest {
         name: text("name"),
         description: text("description"),
         inputs: entries(&token, "inputs", input),
         outputs: entries(&token, "outputs", |output| output.get("value").cloned()),
         runs: runs??,
-    })
+    };
+    lint::action(reader, &manifest);
+    Some(manifest)
 }
 
 fn entries<T>(token: &Token, key: &str, read: impl Fn(&Token) -> T) -> IndexMap<String, T> {

@@ -353,6 +353,11 @@ impl<'a> Reader<'a> {
         self.report(problem);
     }
 
+    /// Returns where a text first stands inside a span.
+    pub(in crate::workflow) fn find_in(&self, span: &Span, text: &str) -> Span {
+        self.lines.find_in(span, text)
+    }
+
     /// Returns the part of a span on its first line.
     pub(in crate::workflow) fn start(&self, span: &Span) -> Span {
         self.lines.cut(span)

@@ -13,6 +13,7 @@ use crate::workflow::token::TokenKind;
 use crate::yaml::Node;
 
 use super::kinds::scalar_text;
+use super::lint;
 use super::reader::{Place, Reader};
 
 impl Reader<'_> {
@@ -26,9 +27,6 @@ impl Reader<'_> {
         place: Place<'_>,
     ) -> Option<TokenKind> {
         let segments = segments(&node.text);
-        if let Some(directive) = self.directive(node, &segments, place) {
-            return directive;
-        }
         if let Some(text) = literal_alone(&node.text, &segments) {
             return Some(TokenKind::String(text));
         }
@@ -37,6 +35,9 @@ impl Reader<'_> {
             let message = format!("no expression is allowed in {place}");
             self.error("expression-place", &span, message);
             return None;
+        }
+        if let Some(directive) = self.directive(node, &segments, place) {
+            return directive;
         }
         let names = self.names(allowed);
         match Template::parse_with(&node.text, &names) {
@@ -104,6 +105,13 @@ impl Reader<'_> {
             Ok(read) => {
                 if read.form() == ConditionForm::AlwaysTrue {
                     self.warn_of_text_around(node, &text);
+                }
+                let is_constant = read
+                    .written()
+                    .iter()
+                    .all(|(_, one)| one.literal().is_some());
+                if is_constant && !read.written().is_empty() {
+                    self.report(lint::constant(&node.span));
                 }
                 self.keep_condition(Condition {
                     expression: read.expression().clone(),
