@@ -174,7 +174,9 @@ impl JobRun {
         env: Option<BTreeMap<String, String>>,
     ) -> StepCall<'s> {
         let number = self.next_step();
-        let env = env.unwrap_or_else(|| self.env.clone());
+        let mut all = self.env.clone();
+        all.extend(env.into_iter().flatten());
+        let env = all;
         let voice = StepVoice {
             recorder: self.recorder.clone(),
             job: self.plan.key,
