@@ -1,1 +1,9 @@
 //! Integration tests.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod docker;
+#[cfg(test)]
+mod ssh;

@@ -363,31 +363,41 @@ fn pairs(given: &[String], option: &str) -> Result<Vec<(String, String)>, CliErr
         .collect()
 }
 
-/// Reads `NAME=value` lines; empty lines and those that begin with `#` are passed over, quotes
-/// around a value are taken off.
+/// Reads `NAME=value` lines; empty lines and those that begin with `#` are passed over.
+///
+/// A value in double quotes can go over several lines and have `\n` in it; one in single quotes is
+/// taken as it is.
 fn file_pairs(file: Option<&Path>) -> Result<Vec<(String, String)>, CliError> {
-    let Some(file) = file else {
-        return Ok(Vec::new());
-    };
+    let Some(file) = file else { return Ok(Vec::new()) };
     let text = std::fs::read_to_string(file).map_err(|source| {
-        CliError::new(
-            ErrorKind::Usage,
-            format!("`{}` could not be read", file.display()),
-        )
-        .because(source)
+        CliError::new(ErrorKind::Usage, format!("`{}` could not be read", file.display())).because(source)
     })?;
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let unquoted = |value: &str| {
-        let quoted = ['"', '\'']
-            .iter()
-            .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-        quoted.unwrap_or(value).to_owned()
-    };
-    Ok(lines
-        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
-        .map(|(name, value)| (name.trim().to_owned(), unquoted(value.trim())))
-        .collect())
+    let mut pairs = Vec::new();
+    let mut rest = text.as_str();
+    while let Some((line, after)) = rest.split_once('\n').or_else(|| (!rest.is_empty()).then_some((rest, ""))) {
+        let line = line.trim();
+        let Some((name, value)) = line.strip_prefix("export ").unwrap_or(line).split_once('=') else {
+            rest = after;
+            continue;
+        };
+        rest = after;
+        if line.starts_with('#') {
+            continue;
+        }
+        let value = value.trim();
+        let value = match value.strip_prefix('"') {
+            Some(open) => {
+                let mut whole = open.to_owned();
+                while !whole.ends_with('"') {
+                    let Some((more, after)) = rest.split_once('\n') else { break };
+                    whole = format!("{whole}\n{}", more.trim_end_matches('\r'));
+                    rest = after;
+                }
+                whole.strip_suffix('"').unwrap_or(&whole).replace("\\n", "\n").replace("\\\"", "\"")
+            }
+            None => value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(value).to_owned(),
+        };
+        pairs.push((name.trim().to_owned(), value));
+    }
+    Ok(pairs)
 }

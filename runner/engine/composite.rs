@@ -24,10 +24,6 @@ impl JobRun {
         steps: &[Step],
         inputs: BTreeMap<String, String>,
     ) -> Result<StepEnd, Fault> {
-        let own = call
-            .env
-            .iter()
-            .filter(|(name, value)| self.env.get(*name) != Some(*value));
         let mut inner = Frame {
             steps: Object::new().into(),
             inputs: Some(
@@ -37,9 +33,7 @@ impl JobRun {
                     .collect::<Object>()
                     .into(),
             ),
-            env: own
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
+            env: self.own_env(call),
             action: Some(found.identity.clone()),
             is_failed: false,
             depth: outer.depth + 1,

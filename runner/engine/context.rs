@@ -55,6 +55,16 @@ impl Frame {
         }
     }
 
+    /// Returns what the conditions of an action's clean-up see: its inputs, and how the job stands.
+    pub(super) fn of_inputs(inputs: &BTreeMap<String, String>) -> Self {
+        let inputs = inputs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        Self {
+            inputs: Some(inputs.collect::<Object>().into()),
+            is_post: true,
+            ..Self::job()
+        }
+    }
+
     /// Notes how a step ended, for `steps.<id>`.
     pub(super) fn record(
         &mut self,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::context::Frame;
 use super::job::JobRun;
+use super::step::StepCall;
 use crate::expression::Value;
 
 /// The keys of `github` that steps see as `GITHUB_*`.
@@ -96,6 +97,14 @@ impl JobRun {
             env.insert(format!("GITHUB_{}", name.to_uppercase()), value);
         }
         env
+    }
+
+    /// Returns the variables that a step has beside the job's.
+    pub(super) fn own_env(&self, call: &StepCall<'_>) -> BTreeMap<String, String> {
+        let is_own = |(name, value): &(&String, &String)| self.env.get(*name) != Some(*value);
+        let own = call.env.iter().filter(is_own);
+        own.map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// Returns the keys of `github` that tell of the action that runs.

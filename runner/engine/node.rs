@@ -51,7 +51,7 @@ impl JobRun {
             let mut node = NodeCall { file, ..node };
             node.state.extend(state);
             let name = format!("Post {}", call.step.context_name.trim_start_matches('_'));
-            let env = call.env.clone();
+            let env = self.own_env(call);
             self.posts.push(Post {
                 name,
                 kind: PostKind::Node {

@@ -69,7 +69,8 @@ impl JobRun {
                     env,
                 } => {
                     let call = self.begin_extra(&step, &post.name, Some(env));
-                    let wanted = condition.expression.evaluate(&call.scope(self, frame));
+                    let own = Frame::of_inputs(&node.inputs);
+                    let wanted = condition.expression.evaluate(&call.scope(self, &own));
                     let end = match wanted.map(|value| value.is_truthy()) {
                         Ok(true) => self.run_node(&call, frame, &node).await?.0,
                         Ok(false) => StepEnd::bare(Conclusion::Skipped),
@@ -94,11 +95,12 @@ impl JobRun {
         (found, file, condition, name): (&FoundAction, String, &Condition, &str),
     ) -> Result<(), Fault> {
         let call = self.begin_extra(step, name, None);
-        let wanted = condition
-            .expression
-            .evaluate(&call.scope(self, frame))
-            .map(|value| value.is_truthy());
         let inputs = self.action_inputs(&call, frame, found, with);
+        let wanted = {
+            let own = Frame::of_inputs(inputs.as_ref().unwrap_or(&BTreeMap::new()));
+            let value = condition.expression.evaluate(&call.scope(self, &own));
+            value.map(|value| value.is_truthy())
+        };
         let end = match (wanted, inputs) {
             (Ok(false), _) => StepEnd::bare(Conclusion::Skipped),
             (Err(error), _) => {
@@ -172,7 +174,9 @@ impl JobRun {
         env: Option<BTreeMap<String, String>>,
     ) -> StepCall<'s> {
         let number = self.next_step();
-        let env = env.unwrap_or_else(|| self.env.clone());
+        let mut all = self.env.clone();
+        all.extend(env.into_iter().flatten());
+        let env = all;
         let voice = StepVoice {
             recorder: self.recorder.clone(),
             job: self.plan.key,

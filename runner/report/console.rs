@@ -124,10 +124,11 @@ impl<W: Write> Console<W> {
     }
 
     fn annotation(&mut self, job: JobKey, annotation: &Annotation) {
-        let (word, style) = match annotation.level {
-            AnnotationLevel::Notice => ("notice", color(AnsiColor::Cyan)),
-            AnnotationLevel::Warning => ("warning", color(AnsiColor::Yellow)),
-            AnnotationLevel::Error => ("error", color(AnsiColor::Red).bold()),
+        let word = annotation.level.as_str();
+        let style = match annotation.level {
+            AnnotationLevel::Notice => color(AnsiColor::Cyan),
+            AnnotationLevel::Warning => color(AnsiColor::Yellow),
+            AnnotationLevel::Error => color(AnsiColor::Red).bold(),
         };
         let place = match (&annotation.file, annotation.line) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),

@@ -95,6 +95,15 @@ impl<W: Write + Send> Reporter for JsonLines<W> {
                 step,
                 annotation,
             } => {
+                let id = self.id(*job).to_owned();
+                // GitHub's log has annotations as lines, too.
+                for line in annotation.message.as_str().lines() {
+                    let line = format!("{}: {line}", annotation.level.as_str());
+                    write_line(
+                        &mut self.out,
+                        &json!({"type": "log", "job": id, "step": step, "line": line}),
+                    );
+                }
                 let line = json!({"type": "annotation", "job": self.id(*job), "step": step, "annotation": annotation});
                 write_line(&mut self.out, &line);
             }

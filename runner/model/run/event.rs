@@ -156,6 +156,17 @@ pub enum AnnotationLevel {
     Error,
 }
 
+impl AnnotationLevel {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// A message for a place in a file, or of the step as a whole.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Annotation {

@@ -8,7 +8,7 @@ use crate::yaml::Node;
 
 use super::model::{ActionInput, ActionManifest, ActionRuns, Condition};
 use super::parse::reader::{Place, Reader};
-use super::parse::{finish, status, step, tree};
+use super::parse::{finish, lint, status, step, tree};
 use super::schema::{self, Definition};
 use super::token::{Token, TokenKind};
 
@@ -52,13 +52,15 @@ fn manifest(reader: &mut Reader<'_>, root: &Node) -> Option<ActionManifest> {
             .and_then(Token::as_literal)
             .map(str::to_owned)
     };
-    Some(ActionManifest {
+    let manifest = ActionManifest {
         name: text("name"),
         description: text("description"),
         inputs: entries(&token, "inputs", input),
         outputs: entries(&token, "outputs", |output| output.get("value").cloned()),
         runs: runs??,
-    })
+    };
+    lint::action(reader, &manifest);
+    Some(manifest)
 }
 
 fn entries<T>(token: &Token, key: &str, read: impl Fn(&Token) -> T) -> IndexMap<String, T> {
@@ -191,7 +193,13 @@ fn stage(
 ) -> Option<(String, Condition)> {
     let script = token.get(key)?;
     let written = token.get(condition_key);
-    let text = written.and_then(Token::as_literal).unwrap_or("always()");
+    let text = match written.map(|written| &written.kind) {
+        Some(TokenKind::String(text)) => text.as_str(),
+        Some(TokenKind::Expression(template)) => {
+            template.single_expression().map_or(template.text(), Expression::text)
+        }
+        _ => "always()",
+    };
     let span = written.map_or(&script.span, |condition| &condition.span);
     match Expression::parse(text) {
         Ok(expression) => Some((

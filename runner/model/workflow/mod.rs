@@ -4,16 +4,15 @@
 //! schema `workflow-v1.0.json`.
 
 mod action;
-#[cfg(test)]
-mod conformance;
 mod evaluate;
 mod model;
 mod parse;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use action::parse_action;
-
 pub use evaluate::TokenError;
 pub use model::{
     ActionInput, ActionManifest, ActionReference, ActionRuns, CallInterface, CallJob, CallSecrets,

@@ -64,6 +64,15 @@ impl Token {
         self.as_mapping()?.iter().find(pair).map(|(_, value)| value)
     }
 
+    /// Returns where a literal key of a mapping stands.
+    pub fn key_span(&self, key: &str) -> Option<&Span> {
+        let pair = |(name, _): &&(Self, Self)| name.as_literal() == Some(key);
+        self.as_mapping()?
+            .iter()
+            .find(pair)
+            .map(|(name, _)| &name.span)
+    }
+
     /// Tells whether it is an expression or one stands anywhere in it.
     pub fn has_expression(&self) -> bool {
         match &self.kind {

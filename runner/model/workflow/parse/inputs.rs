@@ -20,6 +20,11 @@ pub(super) fn dispatch(reader: &mut Reader<'_>, node: &Node) -> IndexMap<String,
     }
     let read = reader.read(node, &schema::DISPATCH_INPUTS, Place::Key("inputs"));
     let inputs = all(reader, &read);
+    for (name, input) in &inputs {
+        if let Some(token) = read.get(name) {
+            check_options(reader, name, input, token);
+        }
+    }
     if inputs.len() > MAX_DISPATCH_INPUTS {
         let message = format!(
             "`workflow_dispatch` has {} inputs, but at most {MAX_DISPATCH_INPUTS} can be given",
@@ -76,13 +81,15 @@ fn all(reader: &mut Reader<'_>, token: &Token) -> IndexMap<String, Input> {
     let mut inputs = IndexMap::new();
     for (key, value) in token.as_mapping().unwrap_or_default() {
         if let Some(name) = key.as_literal() {
-            inputs.insert(name.to_owned(), one(reader, name, key, value));
+            let input = one(key, value);
+            check_default(reader, name, &input);
+            inputs.insert(name.to_owned(), input);
         }
     }
     inputs
 }
 
-fn one(reader: &mut Reader<'_>, name: &str, key: &Token, token: &Token) -> Input {
+fn one(key: &Token, token: &Token) -> Input {
     let text = |key: &str| token.get(key).and_then(Token::as_literal);
     let kind = match text("type") {
         Some("boolean") => InputKind::Boolean,
@@ -98,24 +105,21 @@ fn one(reader: &mut Reader<'_>, name: &str, key: &Token, token: &Token) -> Input
         .iter()
         .filter_map(|option| option.as_literal().map(str::to_owned))
         .collect();
-    let input = Input {
+    Input {
         span: key.span.clone(),
         description: text("description").map(str::to_owned),
         kind,
         is_required: flag(token, "required"),
         default: token.get("default").cloned(),
         options,
-    };
-    check_options(reader, name, &input, token);
-    check_default(reader, name, &input);
-    input
+    }
 }
 
 fn check_options(reader: &mut Reader<'_>, name: &str, input: &Input, token: &Token) {
     if input.kind == InputKind::Choice {
         if input.options.is_empty() {
             let message = format!("input `{name}` is a choice without `options`");
-            reader.error("input-options", &input.span, message);
+            reader.error("input-options", &reader.start(&token.span), message);
         }
     } else if let Some(options) = token.get("options") {
         let message = format!("input `{name}` has `options`, but is no choice");

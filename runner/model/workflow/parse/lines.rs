@@ -21,6 +21,13 @@ impl<'a> Lines<'a> {
 
     /// Returns where the bytes `range` of a scalar's text stand in the file.
     pub(super) fn span(&self, node: &Node, range: Range<usize>) -> Span {
+        if let Some(bytes) = self.find(node, &range) {
+            return Span {
+                start: self.position(bytes.start),
+                end: self.position(bytes.end),
+                bytes,
+            };
+        }
         let start = node.position_of(range.start);
         let end = node.position_of(range.end).max(start);
         let from = self.byte(start);
@@ -28,6 +35,45 @@ impl<'a> Lines<'a> {
             start,
             end,
             bytes: from..self.byte(end).max(from),
+        }
+    }
+
+    /// Looks for the first word of the range in the scalar as it stands in the file, since folding
+    /// and indentation make its text another one.
+    fn find(&self, node: &Node, range: &Range<usize>) -> Option<Range<usize>> {
+        let word = node.text.get(range.clone())?.split_whitespace().next()?;
+        let before = node.text.get(..range.start)?.matches(word).count();
+        let written = self.source.get(node.span.bytes.clone())?;
+        let (at, _) = written.match_indices(word).nth(before)?;
+        let start = node.span.bytes.start + at;
+        Some(start..start + word.len())
+    }
+
+    /// Returns where a text first stands inside a span; the span's own first line if it does not.
+    pub(super) fn find_in(&self, span: &Span, text: &str) -> Span {
+        let written = self.source.get(span.bytes.clone()).unwrap_or_default();
+        match written.find(text) {
+            Some(at) if !text.is_empty() => {
+                let start = span.bytes.start + at;
+                Span {
+                    start: self.position(start),
+                    end: self.position(start + text.len()),
+                    bytes: start..start + text.len(),
+                }
+            }
+            _ => self.cut(span),
+        }
+    }
+
+    /// Returns the place of a byte.
+    fn position(&self, byte: usize) -> Position {
+        let line = self.starts.partition_point(|start| *start <= byte).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let before = self.source.get(start..byte).unwrap_or_default();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Position {
+            line: number(line),
+            column: number(before.chars().count()).saturating_add(1),
         }
     }
 

@@ -12,6 +12,7 @@ mod job;
 mod keys;
 mod kinds;
 mod lines;
+pub(super) mod lint;
 pub(super) mod names;
 mod needs;
 mod pattern;
@@ -89,7 +90,7 @@ fn workflow(reader: &mut Reader<'_>, root: &Node) -> Option<Workflow> {
         .get("jobs")
         .map(|jobs| job::all(reader, jobs, &always));
     let of = |key: &str| token.get(key).cloned();
-    Some(Workflow {
+    let workflow = Workflow {
         name: token.get("name").and_then(located),
         run_name: of("run-name"),
         on: on?,
@@ -98,7 +99,9 @@ fn workflow(reader: &mut Reader<'_>, root: &Node) -> Option<Workflow> {
         permissions: of("permissions"),
         concurrency: of("concurrency"),
         jobs: jobs?,
-    })
+    };
+    lint::workflow(reader, &workflow);
+    Some(workflow)
 }
 
 /// Returns a condition that is not written in the file; blank means `success()`.

@@ -6,7 +6,8 @@ use crate::workflow::token::Token;
 
 use super::reader::Reader;
 
-const WORKFLOWS: &str = ".github/workflows/";
+/// Where workflows that are called can lie.
+const WORKFLOWS: [&str; 2] = [".github/workflows/", ".github/workflows-lab/"];
 
 impl ActionReference {
     /// Reads what `uses` of a step names; `None` if it names nothing.
@@ -96,6 +97,9 @@ fn workflow_problem(text: &str) -> Option<&'static str> {
     if reference.is_empty() || reference.contains('@') {
         return Some("the `@reference` is wrong");
     }
+    if let Some(problem) = ref_problem(reference) {
+        return Some(problem);
+    }
     let mut parts = path.splitn(3, '/');
     match (parts.next(), parts.next(), parts.next()) {
         (Some(owner), Some(repository), Some(file))
@@ -107,8 +111,23 @@ fn workflow_problem(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Says what is wrong with the name of a branch, tag or commit.
+fn ref_problem(reference: &str) -> Option<&'static str> {
+    let strange = |c: char| c.is_whitespace() || c.is_control() || "?*[\\^~:".contains(c);
+    let ends = |c: char| c == '/' || c == '.';
+    let is_wrong = reference.contains(strange)
+        || reference.contains("..")
+        || reference.starts_with(ends)
+        || reference.ends_with(ends)
+        || reference.ends_with(".lock");
+    is_wrong.then_some("its `@reference` is no name of a branch, tag or commit")
+}
+
 fn file_problem(path: &str) -> Option<&'static str> {
-    let Some(file) = path.strip_prefix(WORKFLOWS) else {
+    let Some(file) = WORKFLOWS
+        .iter()
+        .find_map(|folder| path.strip_prefix(folder))
+    else {
         return Some("it lies outside `.github/workflows/`");
     };
     if file.contains('/') {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::expression::{
     ConditionForm, Expression, Names, ParseError, ParseErrorKind, Template, condition_with,
 };
@@ -13,6 +13,7 @@ use crate::workflow::token::TokenKind;
 use crate::yaml::Node;
 
 use super::kinds::scalar_text;
+use super::lint;
 use super::reader::{Place, Reader};
 
 impl Reader<'_> {
@@ -26,9 +27,6 @@ impl Reader<'_> {
         place: Place<'_>,
     ) -> Option<TokenKind> {
         let segments = segments(&node.text);
-        if let Some(directive) = self.directive(node, &segments, place) {
-            return directive;
-        }
         if let Some(text) = literal_alone(&node.text, &segments) {
             return Some(TokenKind::String(text));
         }
@@ -37,6 +35,9 @@ impl Reader<'_> {
             let message = format!("no expression is allowed in {place}");
             self.error("expression-place", &span, message);
             return None;
+        }
+        if let Some(directive) = self.directive(node, &segments, place) {
+            return directive;
         }
         let names = self.names(allowed);
         match Template::parse_with(&node.text, &names) {
@@ -58,6 +59,9 @@ impl Reader<'_> {
     ) {
         self.expression_error(node, 0, first, names);
         for range in segments {
+            if self.is_full(Severity::Error) {
+                return;
+            }
             if range.contains(&first.span().start) {
                 continue;
             }
@@ -104,6 +108,13 @@ impl Reader<'_> {
             Ok(read) => {
                 if read.form() == ConditionForm::AlwaysTrue {
                     self.warn_of_text_around(node, &text);
+                }
+                let is_constant = read
+                    .written()
+                    .iter()
+                    .all(|(_, one)| one.literal().is_some());
+                if is_constant && !read.written().is_empty() {
+                    self.report(lint::constant(&node.span));
                 }
                 self.keep_condition(Condition {
                     expression: read.expression().clone(),

@@ -111,8 +111,8 @@ impl Steps<'_, '_> {
         if is_inside_parallel {
             let message =
                 "`background` cannot stand inside `parallel`, whose steps run side by side anyway";
-            self.reader
-                .error("parallel-step", &background.span, message);
+            let span = token.key_span("background").unwrap_or(&background.span);
+            self.reader.error("parallel-step", span, message);
         }
         matches!(background.kind, TokenKind::Boolean(true))
     }
@@ -161,7 +161,8 @@ impl Steps<'_, '_> {
         let parallel = token.get("parallel")?;
         if is_inside_parallel {
             let message = "`parallel` cannot stand inside `parallel`";
-            self.reader.error("parallel-step", &parallel.span, message);
+            let span = token.key_span("parallel").unwrap_or(&token.span);
+            self.reader.error("parallel-step", span, message);
             return None;
         }
         let inner = parallel.as_sequence().unwrap_or_default();
@@ -172,9 +173,9 @@ impl Steps<'_, '_> {
     /// Reads a step of `parallel`: one that runs, not one that waits.
     fn inner(&mut self, token: &Token) -> Option<Step> {
         for key in ["wait", "wait-all", "cancel"] {
-            if let Some(value) = token.get(key) {
+            if let Some(span) = token.key_span(key) {
                 let message = format!("`{key}` cannot stand inside `parallel`");
-                self.reader.error("parallel-step", &value.span, message);
+                self.reader.error("parallel-step", span, message);
                 return None;
             }
         }

@@ -46,22 +46,25 @@ pub(in crate::workflow) static CONTAINER_RUNS: Definition = Definition::of(mappi
     optional "args": CONTAINER_ARGUMENTS,
     optional "env": CONTAINER_ENV,
     optional "pre-entrypoint": FILLED,
-    optional "pre-if": FILLED,
+    optional "pre-if": STAGE_IF,
     optional "post-entrypoint": FILLED,
-    optional "post-if": FILLED,
+    optional "post-if": STAGE_IF,
 });
 static CONTAINER_ARGUMENTS: Definition = Definition::of(Shape::Sequence(&CONTAINER_ARGUMENT));
 static CONTAINER_ARGUMENT: Definition = Definition::of(Shape::Text).allowing(Allowed::INPUTS);
 static CONTAINER_ENV: Definition = Definition::of(mapping!(others: TEXT)).allowing(Allowed::INPUTS);
+
+/// The condition of what an action does before or after, with or without `${{ }}`.
+static STAGE_IF: Definition = Definition::of(Shape::Text).allowing(Allowed::COMPOSITE_STEP);
 
 /// `runs` of a Node.js action.
 pub(in crate::workflow) static NODE_RUNS: Definition = Definition::of(mapping! {
     required "using": FILLED,
     required "main": FILLED,
     optional "pre": FILLED,
-    optional "pre-if": FILLED,
+    optional "pre-if": STAGE_IF,
     optional "post": FILLED,
-    optional "post-if": FILLED,
+    optional "post-if": STAGE_IF,
 });
 /// `runs` of a composite action.
 pub(in crate::workflow) static COMPOSITE_RUNS: Definition = Definition::of(mapping! {

@@ -28,6 +28,8 @@ struct Case {
     is_standalone: bool,
     is_action: bool,
     source: String,
+    /// The lines that GitHub's own parsers name.
+    lines: Vec<u32>,
 }
 
 fn cases(root: &Path, folder: &str) -> Vec<Case> {
@@ -46,10 +48,34 @@ fn cases(root: &Path, folder: &str) -> Vec<Case> {
                 expected: entry["expected"].as_str().unwrap().to_owned(),
                 is_standalone: entry["standalone"] == true,
                 is_action: entry["kind"] == "action",
+                lines: lines(entry),
                 file,
             }
         })
         .collect()
+}
+
+/// Returns the lines in the messages of GitHub's parsers, or else those of actionlint.
+fn lines(entry: &serde_json::Value) -> Vec<u32> {
+    let pattern = regex::Regex::new(r"\(Line: (\d+), Col|at line (\d+), column").unwrap();
+    let verdicts = &entry["verdicts"];
+    let words = format!(
+        "{} {}",
+        entry["errors"], verdicts["officialParser"]["errors"]
+    );
+    let mut lines: Vec<u32> = pattern
+        .captures_iter(&words)
+        .filter_map(|found| found.get(1).or(found.get(2))?.as_str().parse().ok())
+        .collect();
+    let service = verdicts["languageService"]["errors"].as_array();
+    let linter = entry["actionlint"].as_array();
+    let line = |problem: &serde_json::Value| u32::try_from(problem["line"].as_u64()?).ok();
+    lines.extend(service.into_iter().flatten().filter_map(line));
+    if lines.is_empty() {
+        lines.extend(linter.into_iter().flatten().filter_map(line));
+    }
+    lines.retain(|line| *line > 0);
+    lines
 }
 
 /// Counts the cases that end as they should and prints the others.
@@ -96,6 +122,31 @@ fn invalid_workflows_are_refused() {
 }
 
 #[test]
+fn invalid_workflows_are_refused_where_github_refuses_them() {
+    let Some(root) = data() else { return };
+    let mut cases = cases(&root, "workflows-invalid");
+    cases.retain(|case| case.is_standalone && !case.lines.is_empty());
+    let mut right = 0;
+    for case in &cases {
+        let found = parse(&case.source).1;
+        let errors: Vec<String> = found
+            .iter()
+            .filter(|problem| problem.is_error())
+            .map(ToString::to_string)
+            .collect();
+        let is_right = found
+            .iter()
+            .any(|problem| problem.is_error() && case.lines.contains(&problem.span.start.line));
+        right += usize::from(is_right);
+        if !is_right {
+            println!("{}: expected lines {:?}: {errors:?}", case.file, case.lines);
+        }
+    }
+    println!("workflows-invalid, right line: {right} / {}", cases.len());
+    assert!(right * 100 >= cases.len() * 88);
+}
+
+#[test]
 fn real_workflows_are_accepted() {
     let Some(root) = data() else { return };
     let mut cases = cases(&root, "real-world");
@@ -108,6 +159,12 @@ fn workflows_that_only_a_linter_dislikes_are_accepted() {
     let Some(root) = data() else { return };
     let cases = cases(&root, "workflows-lint");
     assert!(score("workflows-lint", &cases, |_, is_refused| !is_refused) >= 88.0);
+    let told = cases
+        .iter()
+        .filter(|case| !parse(&case.source).1.is_empty());
+    let told = told.count();
+    println!("workflows-lint, warned: {told} / {}", cases.len());
+    assert!(told * 100 >= cases.len() * 60);
 }
 
 #[test]
@@ -123,4 +180,51 @@ fn action_manifests_are_accepted_and_refused() {
     let cases = cases(&root, "action-manifests");
     let is_right = |case: &Case, is_refused: bool| is_refused == (case.expected == "reject");
     assert!(score("action-manifests", &cases, is_right) >= 97.0);
+}
+
+/// Returns the codes of the problems of a workflow with this `on`.
+fn codes(on: &serde_json::Value) -> Vec<&'static str> {
+    let source = serde_json::json!({"on": on, "jobs": {"a": {"runs-on": "x"}}}).to_string();
+    parse(&source)
+        .1
+        .iter()
+        .map(|problem| problem.code)
+        .collect()
+}
+
+fn table(root: &Path, name: &str) -> Vec<serde_json::Value> {
+    let table: serde_json::Value =
+        serde_json::from_str(&text(&root.join("tables").join(name))).unwrap();
+    table["cases"].as_array().unwrap().clone()
+}
+
+#[test]
+fn crons_are_judged_as_in_the_table() {
+    let Some(root) = data() else { return };
+    for case in table(&root, "cron.json") {
+        let codes = codes(&serde_json::json!({"schedule": [{"cron": case["cron"]}]}));
+        if let Some(is_valid) = case["valid"].as_bool() {
+            assert_eq!(!codes.contains(&"cron-syntax"), is_valid, "{case}");
+        }
+        if let Some(is_often) = case["moreOftenThanEvery5Minutes"].as_bool() {
+            assert_eq!(codes.contains(&"cron-too-often"), is_often, "{case}");
+        }
+    }
+}
+
+#[test]
+fn patterns_are_warned_of_as_in_the_table() {
+    let Some(root) = data() else { return };
+    for case in table(&root, "glob-validity.json") {
+        for kind in case["kinds"].as_array().unwrap() {
+            let key = if kind == "ref" { "branches" } else { "paths" };
+            // A pattern with `!` alone matches nothing, which is another rule.
+            let codes = codes(&serde_json::json!({"push": {key: ["x", case["pattern"]]}}));
+            assert_eq!(
+                codes.is_empty(),
+                case["valid"] == true,
+                "{key} {case}: {codes:?}"
+            );
+        }
+    }
 }

@@ -1,0 +1,153 @@
+//! Commands in running containers.
+
+use std::time::Duration;
+
+use bollard::exec::{CreateExecOptions, StartExecResults};
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
+
+use super::{
+    Chunk, DockerError, Engine, Env, StdStream,
+    engine::{QUICK, WORK},
+};
+
+/// How long the daemon may take to know the code of a command whose output has ended.
+const AFTERMATH: Duration = Duration::from_secs(10);
+
+/// A command for a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecSpec {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Added to the container's environment.
+    pub env: Env,
+    /// User, the container's if none.
+    pub user: Option<String>,
+    /// Working directory, the container's if none.
+    pub workdir: Option<String>,
+    /// Whether it may do everything that the host's root may.
+    pub privileged: bool,
+}
+
+impl ExecSpec {
+    /// Takes program and arguments.
+    pub fn of_words<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
+        Self {
+            command: words.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a command said, and its code.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Executed {
+    /// Everything on standard output.
+    pub stdout: Vec<u8>,
+    /// Everything on standard error.
+    pub stderr: Vec<u8>,
+    /// Its code.
+    pub code: i64,
+}
+
+impl Engine {
+    /// Runs a command in a running container and returns its code.
+    ///
+    /// `stdin` is read to its end and closed; without it the command sees none. `on_output` gets
+    /// both streams as they come. If the future is dropped, the command goes on without its
+    /// streams: it has to be ended in the container.
+    ///
+    /// # Errors
+    /// [`DockerError::NotFound`], [`DockerError::Conflict`] (it does not run), or the connection
+    /// broke; a command that fails is no error. A program that is not there has code 126 or 127.
+    pub async fn exec(
+        &self,
+        container: &str,
+        spec: &ExecSpec,
+        stdin: Option<&mut (dyn AsyncRead + Send + Unpin)>,
+        on_output: &mut (dyn FnMut(Chunk) + Send),
+    ) -> Result<i64, DockerError> {
+        let program = spec.command.first().map_or("", String::as_str);
+        let action = format!("run `{program}` in container `{container}`");
+        let options = CreateExecOptions {
+            cmd: Some(spec.command.clone()),
+            env: spec.env.to_api(),
+            user: spec.user.clone(),
+            working_dir: spec.workdir.clone(),
+            privileged: Some(spec.privileged),
+            attach_stdin: Some(stdin.is_some()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            tty: Some(false),
+            detach_keys: None,
+        };
+        let create = self.docker.create_exec(container, options);
+        let id = self.within(QUICK, &action, create).await?.id;
+        let start = self.docker.start_exec(&id, None);
+        let StartExecResults::Attached {
+            mut output,
+            mut input,
+        } = self.within(WORK, &action, start).await?
+        else {
+            return Err(self.interrupted(&action, "the daemon detached the command"));
+        };
+        let feed = async {
+            // A command need not read what it is given, so a broken pipe is no error.
+            if let Some(stdin) = stdin {
+                let _unread = tokio::io::copy(stdin, &mut input).await;
+            }
+            let _closed = input.shutdown().await;
+            std::future::pending::<()>().await;
+        };
+        let read = async {
+            while let Some(item) = output.next().await {
+                on_output(Chunk::of(item.map_err(|e| self.failed(&action, e))?));
+            }
+            Ok(())
+        };
+        tokio::select! {
+            outcome = read => outcome?,
+            () = feed => {}
+        }
+        self.code_of(&action, &id).await
+    }
+
+    /// Runs a command with `stdin` and keeps what it says.
+    ///
+    /// # Errors
+    /// As [`Self::exec`].
+    pub async fn exec_output(
+        &self,
+        container: &str,
+        spec: &ExecSpec,
+        stdin: Option<&[u8]>,
+    ) -> Result<Executed, DockerError> {
+        let mut executed = Executed::default();
+        let mut source = stdin;
+        let mut keep = |chunk: Chunk| match chunk.stream {
+            StdStream::Stdout => executed.stdout.extend_from_slice(&chunk.bytes),
+            StdStream::Stderr => executed.stderr.extend_from_slice(&chunk.bytes),
+        };
+        let stdin = source
+            .as_mut()
+            .map(|bytes| bytes as &mut (dyn AsyncRead + Send + Unpin));
+        let code = self.exec(container, spec, stdin, &mut keep).await?;
+        Ok(Executed { code, ..executed })
+    }
+
+    async fn code_of(&self, action: &str, id: &str) -> Result<i64, DockerError> {
+        let deadline = tokio::time::Instant::now() + AFTERMATH;
+        loop {
+            let found = self
+                .within(QUICK, action, self.docker.inspect_exec(id))
+                .await?;
+            match found.exit_code {
+                Some(code) if found.running != Some(true) => return Ok(code),
+                _ if tokio::time::Instant::now() > deadline => {
+                    return Err(self.interrupted(action, "the output ended before the command"));
+                }
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}

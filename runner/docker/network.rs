@@ -1,0 +1,149 @@
+//! Networks.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
+use serde_json::json;
+
+use super::{
+    DockerError, Engine,
+    engine::{QUICK, WORK},
+};
+
+/// A network as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Full id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// As `bridge`.
+    pub driver: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Ids of the running containers in it.
+    pub containers: Vec<String>,
+}
+
+impl Engine {
+    /// Looks a network up by name or id.
+    ///
+    /// # Errors
+    /// The daemon could not be asked; a network that is not there is none.
+    pub async fn network(&self, name: &str) -> Result<Option<Network>, DockerError> {
+        let action = format!("inspect network `{name}`");
+        match self
+            .within(QUICK, &action, self.docker.inspect_network(name, None))
+            .await
+        {
+            Ok(found) => Ok(Some(Network {
+                id: found.id.unwrap_or_default(),
+                name: found.name.unwrap_or_default(),
+                driver: found.driver.unwrap_or_default(),
+                labels: found.labels.unwrap_or_default().into_iter().collect(),
+                containers: found.containers.unwrap_or_default().into_keys().collect(),
+            })),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes sure that a bridge network of this name exists; `true` if it was created.
+    ///
+    /// # Errors
+    /// The daemon refused, or is gone.
+    pub async fn ensure_network(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<bool, DockerError> {
+        if self.network(name).await?.is_some() {
+            return Ok(false);
+        }
+        let action = format!("create network `{name}`");
+        // Without this wish, daemons before 25 make a second network of the same name.
+        let body = json!({
+            "Name": name, "Driver": "bridge", "CheckDuplicate": true, "Labels": labels,
+        });
+        match self.post_json(&action, "/networks/create", &body).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_conflict() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Joins a container to a network under more names; one that is in it already stays as it is.
+    ///
+    /// # Errors
+    /// There is no such network or container.
+    pub async fn connect_network(
+        &self,
+        network: &str,
+        container: &str,
+        aliases: &[String],
+    ) -> Result<(), DockerError> {
+        let action = format!("connect container `{container}` to network `{network}`");
+        let endpoint = EndpointSettings {
+            aliases: (!aliases.is_empty()).then(|| aliases.to_vec()),
+            ..EndpointSettings::default()
+        };
+        let request = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(endpoint),
+        };
+        match self
+            .within(WORK, &action, self.docker.connect_network(network, request))
+            .await
+        {
+            Err(DockerError::Refused { failure, .. } | DockerError::Conflict(failure))
+                if failure.message.contains("already exists in network") =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Takes a container out of a network.
+    ///
+    /// # Errors
+    /// There is no such network or container, or it is not in it.
+    pub async fn disconnect_network(
+        &self,
+        network: &str,
+        container: &str,
+    ) -> Result<(), DockerError> {
+        let action = format!("disconnect container `{container}` from network `{network}`");
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            force: Some(true),
+        };
+        self.within(
+            WORK,
+            &action,
+            self.docker.disconnect_network(network, request),
+        )
+        .await
+    }
+
+    /// Removes a network; `false` if there was none.
+    ///
+    /// # Errors
+    /// Containers are in it.
+    pub async fn remove_network(&self, name: &str) -> Result<bool, DockerError> {
+        let action = format!("remove network `{name}`");
+        match self
+            .within(WORK, &action, self.docker.remove_network(name))
+            .await
+        {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Labels as the API filters by them: `key` or `key=value`.
+pub(super) fn label_filter(labels: &[String]) -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), labels.to_vec())])
+}

@@ -1,0 +1,1 @@
+//! The Docker room against the machine's own daemon.
