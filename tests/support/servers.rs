@@ -30,14 +30,27 @@ fn state_folder() -> PathBuf {
     }
     let owner = output("docker", &["ps", "-aq", "--filter", "label=runner-sandbox"]);
     let owner = owner.lines().next().map(|id| {
-        output("docker", &["inspect", "-f", "{{index .Config.Labels \"runner-sandbox\"}}", id])
+        output(
+            "docker",
+            &[
+                "inspect",
+                "-f",
+                "{{index .Config.Labels \"runner-sandbox\"}}",
+                id,
+            ],
+        )
     });
-    let owner = owner.map(|text| PathBuf::from(text.trim())).filter(|folder| folder.is_dir());
+    let owner = owner
+        .map(|text| PathBuf::from(text.trim()))
+        .filter(|folder| folder.is_dir());
     owner.unwrap_or_else(|| root().join(".sandbox"))
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().expect(program);
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .expect(program);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -57,7 +70,9 @@ impl Sandbox {
             assert!(done.status.success(), "the sandbox did not come up: {text}");
             let env = fs::read_to_string(state.join("env")).expect("the sandbox's env file");
             let pairs = env.lines().filter_map(|line| line.split_once('='));
-            let values = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let values = pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
             Sandbox { values, state }
         })
     }
@@ -79,7 +94,9 @@ impl Sandbox {
     }
 
     pub(crate) fn registry_password(&self) -> String {
-        self.file("SANDBOX_REGISTRY_PASSWORD_FILE").trim().to_owned()
+        self.file("SANDBOX_REGISTRY_PASSWORD_FILE")
+            .trim()
+            .to_owned()
     }
 
     pub(crate) fn registry(&self) -> Credentials {
@@ -98,13 +115,29 @@ impl Sandbox {
             .env("RUNNER_SANDBOX", &self.state)
             .output()
             .expect("fixtures/sandbox/stub");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
 
     /// Runs a command on a server.
     pub(crate) fn on(&self, server: u8, command: &str) -> String {
         let name = format!("runner-sandbox-srv{server}");
-        let done = Command::new("docker").args(["exec", "-u", "deploy", "-w", "/home/deploy", &name, "sh", "-c", command]).output();
+        let done = Command::new("docker")
+            .args([
+                "exec",
+                "-u",
+                "deploy",
+                "-w",
+                "/home/deploy",
+                &name,
+                "sh",
+                "-c",
+                command,
+            ])
+            .output();
         let done = done.expect("docker exec");
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
