@@ -11,6 +11,7 @@
 //! one script for neighbouring operations, under `flock`, with the fence checked there. One task
 //! renews the lease; it ends with the transaction.
 
+mod accessory;
 mod apply;
 mod backup;
 mod carry;
@@ -30,6 +31,7 @@ mod script;
 mod settings;
 mod transaction;
 
+pub use accessory::AccessoryBoot;
 pub use error::{OpError, OpenError, PhaseError};
 pub use fleet::{Away, Fleet};
 pub use host::Host;
@@ -37,6 +39,5 @@ pub use opening::{
     Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
 };
 pub use progress::{Event, Progress, Silent};
-pub use proxy::TraefikSettings;
 pub use settings::{Reach, SecretTexts, Settings};
 pub use transaction::{Ending, Transaction};
