@@ -4,8 +4,20 @@
 mod support;
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod cancel;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod docker;
+#[cfg(test)]
+mod eval;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod ssh;
