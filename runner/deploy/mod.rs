@@ -24,9 +24,11 @@ mod http;
 mod lease;
 mod machine;
 mod opening;
+mod preview;
 mod probe;
 mod progress;
 mod proxy;
+mod records;
 mod script;
 mod settings;
 mod transaction;
@@ -38,6 +40,7 @@ pub use host::Host;
 pub use opening::{
     Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
 };
+pub use preview::{Preview, preview};
 pub use progress::{Event, Progress, Silent};
 pub use settings::{Reach, SecretTexts, Settings};
 pub use transaction::{Ending, Transaction};
