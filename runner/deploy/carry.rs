@@ -44,12 +44,24 @@ pub(super) struct Carrier<'a> {
 /// Where operations lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
+    /// To the lock: as forward, but no phase of anything is told.
+    Locking,
     /// To the new release: a failure stops every host.
     Forward,
     /// Back to what was found: other hosts go on after a failure.
     Back,
     /// To the end of a transaction that is over, in the same way; phases are not told.
     Closing,
+}
+
+impl Course {
+    fn stops_at_failure(self) -> bool {
+        matches!(self, Self::Locking | Self::Forward)
+    }
+
+    fn is_told(self) -> bool {
+        matches!(self, Self::Forward | Self::Back)
+    }
 }
 
 /// An operation that did not go well.
@@ -118,7 +130,7 @@ impl Carrier<'_> {
                 carried.stopped |= done.stopped;
             }
             let failed = !carried.failures.is_empty();
-            if (failed && self.course == Course::Forward) || carried.stopped {
+            if (failed && self.course.stops_at_failure()) || carried.stopped {
                 break;
             }
         }
@@ -162,7 +174,7 @@ impl Carrier<'_> {
             self.segment(host, segment, journal, meter, halt, &mut done)
                 .await;
             if done.failure.is_some() || done.stopped {
-                if self.course == Course::Forward {
+                if self.course.stops_at_failure() {
                     halt.cancel();
                 }
                 return done;
@@ -366,7 +378,7 @@ impl<'a> Meter<'a> {
             None => {}
         }
         open.insert(host.clone(), (phase, Instant::now()));
-        if self.course != Course::Closing {
+        if self.course.is_told() {
             let (host, undoing) = (host.clone(), self.course == Course::Back);
             self.progress.tell(Event::Began {
                 host,
@@ -393,7 +405,7 @@ impl<'a> Meter<'a> {
     }
 
     fn reached(&self, host: &HostName, phase: Phase, since: Instant) {
-        if self.course == Course::Closing {
+        if !self.course.is_told() {
             return;
         }
         let (host, took) = (host.clone(), since.elapsed());

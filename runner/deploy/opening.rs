@@ -386,7 +386,10 @@ impl Opener {
             dead: self.dead.as_ref(),
             progress: self.progress.as_ref(),
             stop,
-            course: Course::Forward,
+            course: match lease {
+                Some(_) => Course::Forward,
+                None => Course::Locking,
+            },
         };
         carrier.carry(journal, stages).await
     }
