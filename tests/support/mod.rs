@@ -1,3 +1,5 @@
 //! What the tests of several rooms need.
 
+pub(crate) mod images;
+pub(crate) mod registry;
 pub(crate) mod sshd;
