@@ -12,6 +12,7 @@
 
 mod action;
 mod composite;
+mod containers;
 mod context;
 mod environment;
 mod files;

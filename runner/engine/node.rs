@@ -74,7 +74,11 @@ impl JobRun {
         if !self.sandbox.has_program("node").await {
             call.fail(
                 self,
-                "the action needs `node`, which is not in PATH: install Node.js 20 or newer",
+                if self.sandbox.is_container() {
+                    "the action needs `node`, which the job's container has not: take an image with Node.js 20 or newer"
+                } else {
+                    "the action needs `node`, which is not in PATH: install Node.js 20 or newer"
+                },
             );
             return Ok((StepEnd::bare(Conclusion::Failure), BTreeMap::new()));
         }

@@ -27,12 +27,6 @@ fn warn(found: &mut Vec<Diagnostic>, span: &Span, what: &str) {
 
 fn job_parts(job: &Job, body: &StepsJob, found: &mut Vec<Diagnostic>) {
     let id = &job.id.value;
-    if let Some(token) = &body.container {
-        warn(found, &token.span, &format!("the container of job `{id}`"));
-    }
-    if let Some(token) = &body.services {
-        warn(found, &token.span, &format!("the services of job `{id}`"));
-    }
     if let Some(token) = &body.snapshot {
         warn(found, &token.span, &format!("the snapshot of job `{id}`"));
     }
