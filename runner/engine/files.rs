@@ -74,11 +74,6 @@ impl Folders {
         Ok(folders)
     }
 
-    /// Returns the folder that holds all others.
-    pub(super) fn root(&self) -> &Path {
-        self.root.path()
-    }
-
     /// Returns the file that holds the event.
     pub(super) fn event(&self) -> PathBuf {
         self.commands.with_file_name("event.json")

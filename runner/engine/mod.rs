@@ -12,6 +12,7 @@
 
 mod action;
 mod composite;
+mod container_action;
 mod containers;
 mod context;
 mod environment;

@@ -1,7 +1,7 @@
 //! What GitHub runs and this program cannot run yet: refused by name before anything starts.
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::workflow::{ActionReference, Job, JobBody, Step, StepBody, StepsJob, Workflow};
+use crate::workflow::{Job, JobBody, Step, StepBody, StepsJob, Workflow};
 
 /// Returns a warning for everything in a workflow that cannot be run.
 ///
@@ -38,13 +38,6 @@ fn steps(steps: &[Step], found: &mut Vec<Diagnostic>) {
             warn(found, &step.span, "a background step");
         }
         match &step.body {
-            StepBody::Uses { uses, .. } if matches!(uses.value, ActionReference::Docker(_)) => {
-                warn(
-                    found,
-                    &uses.span,
-                    &format!("the container action `{}`", uses.value),
-                );
-            }
             StepBody::Wait(_) | StepBody::WaitAll | StepBody::Cancel(_) | StepBody::Parallel(_) => {
                 warn(found, &step.span, "a step that waits for others");
             }

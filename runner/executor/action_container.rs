@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::container::stopped;
+use super::container::{KILLED, stopped};
 use super::lines::Lines;
 use super::mounts::Mounts;
 use super::order::ContainerOrder;
@@ -44,7 +44,12 @@ impl ActionSandbox {
         sink: &mut dyn OutputSink,
         stop: &Stop,
     ) -> Result<ProcessExit, ContainerError> {
-        self.containers.provide_image(&self.order).await?;
+        tokio::select! {
+            provided = self.containers.provide_image(&self.order) => provided?,
+            reason = stopped(stop) => {
+                return Ok(ProcessExit { code: KILLED, stopped: Some(reason) });
+            }
+        }
         let engine = &self.containers.engine;
         let mut spec = self.order.spec.clone();
         spec.command = (!command.argv.is_empty()).then(|| command.argv.clone());
@@ -72,7 +77,7 @@ impl ActionSandbox {
                         engine.stop(&id, GRACE).await
                     };
                     let (code, _stopped) = tokio::join!(run, stop);
-                    Ok((code.unwrap_or(137), Some(reason)))
+                    Ok((code.unwrap_or(KILLED.into()), Some(reason)))
                 }
             }
         };

@@ -34,7 +34,7 @@ const LADDER: [(&str, Duration); 3] = [
 const END_PROCESSES: &str = include_str!("end_processes.sh");
 
 /// The code of a command that was ended by force.
-const KILLED: i32 = 137;
+pub(super) const KILLED: i32 = 137;
 
 /// Runs commands in a container that is kept running for the job.
 #[derive(Debug)]
@@ -42,7 +42,8 @@ pub struct ContainerSandbox {
     engine: Engine,
     id: String,
     mounts: Mounts,
-    path: OnceCell<String>,
+    /// The `PATH` of the container's own; none where it has no shell to tell it.
+    path: OnceCell<Option<String>>,
     programs: Mutex<HashMap<String, bool>>,
 }
 
@@ -63,14 +64,16 @@ impl ContainerSandbox {
         &self.id
     }
 
-    /// Returns the `PATH` of the container, as its image or its `env` sets it.
-    async fn own_path(&self) -> Result<&str, DockerError> {
+    /// Returns the `PATH` of the container, as its image or its `env` sets it; none where it has
+    /// no shell.
+    async fn own_path(&self) -> Result<Option<&str>, DockerError> {
         let question = ExecSpec::of_words(["sh", "-c", "printf %s \"$PATH\""]);
         let path = self.path.get_or_try_init(|| async {
             let answer = self.engine.exec_output(&self.id, &question, None).await?;
-            Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
+            let path = String::from_utf8_lossy(&answer.stdout).into_owned();
+            Ok((answer.code == 0).then_some(path))
         });
-        path.await.map(String::as_str)
+        path.await.map(Option::as_deref)
     }
 
     async fn environment(&self, command: &CommandSpec, tag: String) -> Result<Env, DockerError> {
@@ -78,7 +81,7 @@ impl ContainerSandbox {
         if !command.path.is_empty() {
             let own = match env.get("PATH") {
                 Some(path) => path.clone(),
-                None => self.own_path().await?.to_owned(),
+                None => self.own_path().await?.unwrap_or_default().to_owned(),
             };
             let parts = command.path.iter().map(String::as_str).chain([&*own]);
             let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
@@ -117,8 +120,14 @@ impl ContainerSandbox {
         stop: &Stop,
     ) -> Result<ProcessExit, DockerError> {
         let tag = uuid::Uuid::now_v7().simple().to_string();
+        let mut words = command.argv.clone();
+        if self.own_path().await?.is_some() {
+            // The daemon carries the two streams side by side; lines stay in order in one alone.
+            let shell = ["sh", "-c", "exec \"$@\" 2>&1", "sh"].map(str::to_owned);
+            words.splice(0..0, shell);
+        }
         let spec = ExecSpec {
-            command: command.argv.clone(),
+            command: words,
             env: self.environment(command, tag.clone()).await?,
             workdir: Some(command.directory.clone()),
             ..ExecSpec::default()
