@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tokio::runtime::Handle;
 
 use crate::{
-    deploy::{Project, ProjectError, ProjectPlace},
+    deploy::{Project, ProjectPlace},
     docker::{DEFAULT_SOCKET, Engine},
     engine::{ActionContext, Fault},
 };
@@ -73,21 +73,6 @@ pub(super) async fn blocking<T: Send + 'static>(
         return Err("it was cancelled".to_owned());
     }
     done.map_err(|error| format!("the work ended without a result: {error}"))
-}
-
-/// Makes the masker know every secret of the project's files, if they were read.
-pub(super) async fn mask_secrets(
-    context: &ActionContext<'_>,
-    project: &Arc<Project>,
-) -> Result<(), String> {
-    let (project, masker) = (Arc::clone(project), context.masker.clone());
-    let masked = blocking(context, move || -> Result<(), ProjectError> {
-        for (_, value) in project.secrets()?.iter() {
-            let _is_long_enough = masker.add(value);
-        }
-        Ok(())
-    });
-    masked.await?.map_err(|error| error.to_string())
 }
 
 /// Connects to this machine's daemon: where `DOCKER_HOST` says, else at its usual place.

@@ -238,7 +238,11 @@ async fn containers_are_listed_by_their_labels() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_followed_to_the_end_and_cut_to_the_last_lines() {
     let engine = engine().await;
-    let id = run(&engine, &spec("echo 1; sleep 0.3; echo 2 >&2; sleep 0.3; echo 3")).await;
+    let id = run(
+        &engine,
+        &spec("echo 1; sleep 0.3; echo 2 >&2; sleep 0.3; echo 3"),
+    )
+    .await;
     let options = LogOptions {
         follow: true,
         ..LogOptions::default()

@@ -35,10 +35,7 @@ impl Action for BuildImage {
     }
 }
 
-async fn build(
-    context: &mut ActionContext<'_>,
-    env: &ProcessEnv,
-) -> Result<ActionResult, String> {
+async fn build(context: &mut ActionContext<'_>, env: &ProcessEnv) -> Result<ActionResult, String> {
     let wishes = wishes(context)?;
     let project = project::read(context, env).await?;
     let allows_uncommitted = context.boolean("allow-uncommitted")?;
@@ -97,11 +94,13 @@ async fn spec(
     });
     let (spec, (credentials, problem)) = made.await?;
     let spec = spec.map_err(project::words)?;
-    match problem {
-        None => project::mask_secrets(context, project).await?,
-        Some(problem) => context.say(&format!(
+    if let Some(problem) = problem {
+        context.say(&format!(
             "base images are pulled without credentials: {problem}\n"
-        )),
+        ));
+    }
+    for credentials in &credentials {
+        let _is_long_enough = context.masker.add(&credentials.password);
     }
     for value in spec.secrets.values() {
         let _is_long_enough = context.masker.add(&String::from_utf8_lossy(value));

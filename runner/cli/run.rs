@@ -368,15 +368,25 @@ fn pairs(given: &[String], option: &str) -> Result<Vec<(String, String)>, CliErr
 /// A value in double quotes can go over several lines and have `\n` in it; one in single quotes is
 /// taken as it is.
 fn file_pairs(file: Option<&Path>) -> Result<Vec<(String, String)>, CliError> {
-    let Some(file) = file else { return Ok(Vec::new()) };
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
     let text = std::fs::read_to_string(file).map_err(|source| {
-        CliError::new(ErrorKind::Usage, format!("`{}` could not be read", file.display())).because(source)
+        CliError::new(
+            ErrorKind::Usage,
+            format!("`{}` could not be read", file.display()),
+        )
+        .because(source)
     })?;
     let mut pairs = Vec::new();
     let mut rest = text.as_str();
-    while let Some((line, after)) = rest.split_once('\n').or_else(|| (!rest.is_empty()).then_some((rest, ""))) {
+    while let Some((line, after)) = rest
+        .split_once('\n')
+        .or_else(|| (!rest.is_empty()).then_some((rest, "")))
+    {
         let line = line.trim();
-        let Some((name, value)) = line.strip_prefix("export ").unwrap_or(line).split_once('=') else {
+        let Some((name, value)) = line.strip_prefix("export ").unwrap_or(line).split_once('=')
+        else {
             rest = after;
             continue;
         };
@@ -389,13 +399,23 @@ fn file_pairs(file: Option<&Path>) -> Result<Vec<(String, String)>, CliError> {
             Some(open) => {
                 let mut whole = open.to_owned();
                 while !whole.ends_with('"') {
-                    let Some((more, after)) = rest.split_once('\n') else { break };
+                    let Some((more, after)) = rest.split_once('\n') else {
+                        break;
+                    };
                     whole = format!("{whole}\n{}", more.trim_end_matches('\r'));
                     rest = after;
                 }
-                whole.strip_suffix('"').unwrap_or(&whole).replace("\\n", "\n").replace("\\\"", "\"")
+                whole
+                    .strip_suffix('"')
+                    .unwrap_or(&whole)
+                    .replace("\\n", "\n")
+                    .replace("\\\"", "\"")
             }
-            None => value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(value).to_owned(),
+            None => value
+                .strip_prefix('\'')
+                .and_then(|value| value.strip_suffix('\''))
+                .unwrap_or(value)
+                .to_owned(),
         };
         pairs.push((name.trim().to_owned(), value));
     }

@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Runs what a variable holds: an argument list is public, and a command can hold secrets.
-const SCRIPT: &str = "exec 2>/dev/null; command=$RUNNER_COMMAND; unset RUNNER_COMMAND; eval \"$command\"";
+const SCRIPT: &str =
+    "exec 2>/dev/null; command=$RUNNER_COMMAND; unset RUNNER_COMMAND; eval \"$command\"";
 
 /// A folder and an environment; commands run on this machine.
 ///
@@ -140,7 +141,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "text").unwrap();
         let (_runtime, world) = world(folder.path());
-        let told = world.run_command("echo lost >&2; cat file; echo \" $GREETING $RUNNER_COMMAND\"");
+        let told =
+            world.run_command("echo lost >&2; cat file; echo \" $GREETING $RUNNER_COMMAND\"");
         assert_eq!(told.unwrap(), "text hello \n");
         let line = world.run_command("tr '\\0' ' ' < /proc/$$/cmdline # hunter2");
         assert!(!line.unwrap().contains("hunter2"));
@@ -159,7 +161,12 @@ mod tests {
     #[test]
     fn one_secret_is_taken_out_of_many() {
         let json = r#"{"A":"1","vault/item/B":"2","C":3}"#;
-        for (name, expected) in [("A", Some("1")), ("B", Some("2")), ("C", Some("3")), ("D", None)] {
+        for (name, expected) in [
+            ("A", Some("1")),
+            ("B", Some("2")),
+            ("C", Some("3")),
+            ("D", None),
+        ] {
             let found = extract(&[name.to_owned(), json.to_owned()]);
             assert_eq!(found.ok().as_deref(), expected, "{name}");
         }

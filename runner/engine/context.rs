@@ -57,7 +57,9 @@ impl Frame {
 
     /// Returns what the conditions of an action's clean-up see: its inputs, and how the job stands.
     pub(super) fn of_inputs(inputs: &BTreeMap<String, String>) -> Self {
-        let inputs = inputs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let inputs = inputs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         Self {
             inputs: Some(inputs.collect::<Object>().into()),
             is_post: true,

@@ -195,9 +195,9 @@ fn stage(
     let written = token.get(condition_key);
     let text = match written.map(|written| &written.kind) {
         Some(TokenKind::String(text)) => text.as_str(),
-        Some(TokenKind::Expression(template)) => {
-            template.single_expression().map_or(template.text(), Expression::text)
-        }
+        Some(TokenKind::Expression(template)) => template
+            .single_expression()
+            .map_or(template.text(), Expression::text),
         _ => "always()",
     };
     let span = written.map_or(&script.span, |condition| &condition.span);
