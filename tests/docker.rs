@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use runner::{
     docker::{
         BuildSpec, Builder, Chunk, ContainerSpec, DEFAULT_SOCKET, DockerError, Engine, Env,
-        ExecSpec, Health, HealthCheck, ImageReference, LogOptions, LogSettings, Publish,
+        ExecSpec, Found, Health, HealthCheck, ImageReference, LogOptions, LogSettings, Publish,
         RestartPolicy, State, StdStream,
     },
     ssh::Connection,
@@ -119,6 +119,18 @@ async fn a_container_lives_its_life() {
     assert!(engine.start(&id).await.unwrap_err().is_not_found());
 }
 
+async fn until_healthy(engine: &Engine, id: &str) -> Found {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let found = engine.container(id).await.unwrap().unwrap();
+        if found.health == Some(Health::Healthy) {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wish_of_a_spec_reaches_the_container() {
     let engine = engine().await;
@@ -171,15 +183,7 @@ async fn every_wish_of_a_spec_reaches_the_container() {
         .await
         .unwrap();
     engine.start(&id).await.unwrap();
-    let deadline = Instant::now() + LONG;
-    let found = loop {
-        let found = engine.container(&id).await.unwrap().unwrap();
-        if found.health == Some(Health::Healthy) {
-            break found;
-        }
-        assert!(Instant::now() < deadline, "{found:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let found = until_healthy(&engine, &id).await;
     let said = engine.last_lines(&id, 100).await.unwrap();
     for part in [
         "b c\n1234\n/tmp\nthehost\n",
@@ -393,7 +397,7 @@ async fn networks_are_made_once_and_joined_twice_without_a_word() {
     }
     assert_eq!(
         engine.network(&name).await.unwrap().unwrap().containers,
-        [id.clone()]
+        std::slice::from_ref(&id)
     );
     let found = engine.container(&id).await.unwrap().unwrap();
     assert!(found.networks[&name].aliases.contains(&"db".to_owned()));

@@ -4,10 +4,22 @@
 mod support;
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod cancel;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod docker;
+#[cfg(test)]
+mod eval;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
 mod pipelines;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod ssh;

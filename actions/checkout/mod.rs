@@ -88,12 +88,12 @@ fn refusal(context: &ActionContext<'_>) -> Option<String> {
             .map(crate::expression::Value::to_display_string)
             .unwrap_or_default()
     };
-    if let Some(repository) = context.input("repository") {
-        if !repository.eq_ignore_ascii_case(&of_github("repository")) {
-            return Some(format!(
-                "only the run's own repository can be checked out here, not `{repository}`: nothing is fetched"
-            ));
-        }
+    if let Some(repository) = context.input("repository")
+        && !repository.eq_ignore_ascii_case(&of_github("repository"))
+    {
+        return Some(format!(
+            "only the run's own repository can be checked out here, not `{repository}`: nothing is fetched"
+        ));
     }
     if let Some(wanted) = context.input("ref") {
         let known = ["ref", "ref_name", "sha", "head_ref"].map(of_github);

@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.verb {
-        Verb::Run(arguments) => run::run(&runtime, *arguments),
+        Verb::Run(arguments) => run::run(&runtime, &arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),
         Verb::Version => {

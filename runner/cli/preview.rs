@@ -12,7 +12,7 @@ use crate::workflow::{JobBody, Step, StepBody, Token, TokenKind};
 pub(super) fn print(
     file: &WorkflowFile,
     event: &TriggerEvent,
-    progress: Progress,
+    progress: &Progress,
     is_json: bool,
 ) -> Result<ExitCode, CliError> {
     let jobs = progress.preview();

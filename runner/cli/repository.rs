@@ -14,6 +14,9 @@ use crate::workflow::Workflow;
 /// The repository's name where `origin` does not tell one.
 const NO_REPOSITORY: &str = "local/workspace";
 
+/// Where the repository lies if `origin` does not tell.
+const GITHUB: &str = "https://github.com";
+
 /// Returns the event that starts the run: the one that is named, else `workflow_dispatch` if the
 /// workflow has it, else its first.
 pub(super) fn event(
@@ -30,16 +33,14 @@ pub(super) fn event(
             .next()
             .map_or("workflow_dispatch", String::as_str)
     };
-    let name = name.map_or_else(
-        || {
-            if triggers.events.contains_key("workflow_dispatch") {
-                "workflow_dispatch"
-            } else {
-                first()
-            }
-        },
-        |name| name,
-    );
+    let has_dispatch = triggers.events.contains_key("workflow_dispatch");
+    let name = name.unwrap_or_else(|| {
+        if has_dispatch {
+            "workflow_dispatch"
+        } else {
+            first()
+        }
+    });
     let payload = match file {
         Some(file) => {
             let text = std::fs::read_to_string(file).map_err(|source| {
@@ -106,114 +107,106 @@ pub(super) fn github(
     let repository = repository
         .or_else(|| tree.repository.clone())
         .unwrap_or_else(|| NO_REPOSITORY.to_owned());
-    let owner = repository.split('/').next().unwrap_or_default().to_owned();
-    let server = tree
-        .server_url
-        .clone()
-        .unwrap_or_else(|| "https://github.com".to_owned());
     let git_ref = event
         .git_ref()
         .or_else(|| tree.git_ref.clone())
         .unwrap_or_default();
-    let (kind, name) = match git_ref.strip_prefix("refs/tags/") {
-        Some(tag) => ("tag", tag),
-        None => (
-            "branch",
-            git_ref
-                .strip_prefix("refs/heads/")
-                .or_else(|| git_ref.strip_prefix("refs/pull/"))
-                .unwrap_or(&git_ref),
-        ),
-    };
     let sha = tree
         .commit
-        .clone()
-        .or_else(|| event.sha().map(str::to_owned))
+        .as_deref()
+        .or_else(|| event.sha())
         .unwrap_or_default();
-    let actor = event
-        .actor()
-        .map(str::to_owned)
-        .or_else(|| tree.user.clone())
-        .unwrap_or_else(|| "local".to_owned());
     let workflow_name = workflow
         .name
         .as_ref()
         .map_or(path, |name| name.value.as_str());
-    let api = if server == "https://github.com" {
-        "https://api.github.com".to_owned()
-    } else {
-        format!("{server}/api/v3")
-    };
-    let graphql = if server == "https://github.com" {
-        "https://api.github.com/graphql".to_owned()
-    } else {
-        format!("{server}/api/graphql")
-    };
-    let mut payload = event.payload.clone();
-    if let (Json::Object(payload), true) = (&mut payload, event.name == "workflow_dispatch") {
-        // The payload of a dispatch holds the inputs as texts.
-        if let Some(inputs) = inputs.as_object().filter(|inputs| !inputs.is_empty()) {
-            let texts = inputs
-                .iter()
-                .map(|(name, value)| (name.to_owned(), Json::from(value.to_display_string())));
-            payload.insert("inputs".to_owned(), Json::Object(texts.collect()));
-        }
-    }
-    Object::new()
-        .with("actor", actor.as_str())
-        .with(
-            "actor_id",
-            event
-                .payload
-                .pointer("/sender/id")
-                .map_or_else(|| "0".to_owned(), ToString::to_string),
-        )
-        .with("api_url", api)
-        .with("base_ref", event.base_ref().unwrap_or_default())
-        .with("event", Value::from(&payload))
+    let mut github = Object::new()
+        .with("event", Value::from(&payload_with_inputs(event, inputs)))
         .with("event_name", event.name.as_str())
-        .with("graphql_url", graphql)
+        .with("base_ref", event.base_ref().unwrap_or_default())
         .with("head_ref", event.head_ref().unwrap_or_default())
-        .with("ref", git_ref.as_str())
-        .with("ref_name", name)
-        .with("ref_protected", false)
-        .with("ref_type", kind)
-        .with("repository", repository.as_str())
-        .with(
-            "repository_id",
-            event
-                .payload
-                .pointer("/repository/id")
-                .map_or_else(|| "0".to_owned(), ToString::to_string),
-        )
-        .with("repository_owner", owner.as_str())
-        .with(
-            "repository_owner_id",
-            event
-                .payload
-                .pointer("/repository/owner/id")
-                .map_or_else(|| "0".to_owned(), ToString::to_string),
-        )
-        .with(
-            "repositoryUrl",
-            format!("{}/{repository}.git", server.replacen("https", "git", 1)),
-        )
+        .with("sha", sha)
+        .with("workflow", workflow_name)
+        .with("workflow_ref", format!("{repository}/{path}@{git_ref}"))
+        .with("workflow_sha", sha)
         .with("retention_days", "90")
         .with("run_attempt", "1")
         .with("run_id", run_number())
         .with("run_number", "1")
         .with("secret_source", "None")
-        .with("server_url", server)
-        .with("sha", sha.as_str())
         .with(
             "token",
             settings::variable("GITHUB_TOKEN").unwrap_or_default(),
+        );
+    add_ref(&mut github, &git_ref);
+    add_repository(&mut github, &repository, tree, event);
+    github.into()
+}
+
+/// Returns the payload; that of a dispatch holds the inputs as texts.
+fn payload_with_inputs(event: &TriggerEvent, inputs: &Value) -> Json {
+    let mut payload = event.payload.clone();
+    let inputs = inputs.as_object().filter(|inputs| !inputs.is_empty());
+    if let (Json::Object(payload), Some(inputs)) = (&mut payload, inputs) {
+        let texts = inputs
+            .iter()
+            .map(|(name, value)| (name.to_owned(), Json::from(value.to_display_string())));
+        payload.insert("inputs".to_owned(), Json::Object(texts.collect()));
+    }
+    payload
+}
+
+fn add_ref(github: &mut Object, git_ref: &str) {
+    let (kind, name) = match git_ref.strip_prefix("refs/tags/") {
+        Some(tag) => ("tag", tag),
+        None => {
+            let short = git_ref.strip_prefix("refs/heads/");
+            (
+                "branch",
+                short
+                    .or_else(|| git_ref.strip_prefix("refs/pull/"))
+                    .unwrap_or(git_ref),
+            )
+        }
+    };
+    github.insert("ref", git_ref);
+    github.insert("ref_name", name);
+    github.insert("ref_protected", false);
+    github.insert("ref_type", kind);
+}
+
+fn add_repository(github: &mut Object, repository: &str, tree: &WorkingTree, event: &TriggerEvent) {
+    let server = tree.server_url.as_deref().unwrap_or(GITHUB);
+    let (api, graphql) = if server == GITHUB {
+        (
+            "https://api.github.com".to_owned(),
+            "https://api.github.com/graphql".to_owned(),
         )
-        .with("triggering_actor", actor.as_str())
-        .with("workflow", workflow_name)
-        .with("workflow_ref", format!("{repository}/{path}@{git_ref}"))
-        .with("workflow_sha", sha.as_str())
-        .into()
+    } else {
+        (format!("{server}/api/v3"), format!("{server}/api/graphql"))
+    };
+    let actor = event.actor().or(tree.user.as_deref()).unwrap_or("local");
+    let id = |path: &str| {
+        event
+            .payload
+            .pointer(path)
+            .map_or_else(|| "0".to_owned(), Json::to_string)
+    };
+    let owner = repository.split('/').next().unwrap_or_default();
+    github.insert("actor", actor);
+    github.insert("actor_id", id("/sender/id"));
+    github.insert("triggering_actor", actor);
+    github.insert("api_url", api);
+    github.insert("graphql_url", graphql);
+    github.insert("server_url", server);
+    github.insert("repository", repository);
+    github.insert("repository_id", id("/repository/id"));
+    github.insert("repository_owner", owner);
+    github.insert("repository_owner_id", id("/repository/owner/id"));
+    github.insert(
+        "repositoryUrl",
+        format!("{}/{repository}.git", server.replacen("https", "git", 1)),
+    );
 }
 
 /// Returns a number for the run that grows with time.

@@ -44,18 +44,18 @@ enum NotBegun {
 }
 
 /// Runs a workflow file, or prints its plan.
-pub(super) fn run(runtime: &Runtime, arguments: RunArguments) -> Result<ExitCode, CliError> {
+pub(super) fn run(runtime: &Runtime, arguments: &RunArguments) -> Result<ExitCode, CliError> {
     let is_json = arguments.format == Format::Json;
-    let result = match prepare(&arguments) {
+    let result = match prepare(arguments) {
         Ok(Ok(prepared)) if arguments.plan => {
             return preview::print(
                 &prepared.file,
                 &prepared.event,
-                progress(&prepared, &arguments)?,
+                &progress(&prepared, arguments)?,
                 is_json,
             );
         }
-        Ok(Ok(prepared)) => return execute(runtime, prepared, &arguments),
+        Ok(Ok(prepared)) => return execute(runtime, prepared, arguments),
         Ok(Err(NotBegun::NotTriggered(event, file, reason))) => {
             if arguments.plan {
                 preview::print_not_triggered(&file, &event, &reason, is_json);
@@ -124,14 +124,14 @@ fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliEr
         arguments.event.as_deref(),
         arguments.event_file.as_deref(),
     )?;
-    if arguments.event.is_some() {
-        if let Some(reason) = trigger::skip_reason(workflow, &event, &tree)? {
-            return Ok(Err(NotBegun::NotTriggered(Box::new(event), file, reason)));
-        }
+    if arguments.event.is_some()
+        && let Some(reason) = trigger::skip_reason(workflow, &event, &tree)?
+    {
+        return Ok(Err(NotBegun::NotTriggered(Box::new(event), file, reason)));
     }
     let vars: Object = pairs(&arguments.var, "--var")?.into_iter().collect();
     let given: Object = pairs(&arguments.input, "--input")?.into_iter().collect();
-    let inputs = trigger::dispatch_inputs(workflow, &event, given)?;
+    let inputs = trigger::dispatch_inputs(workflow, &event, &given)?;
     let github = repository::github(workflow, &name, &tree, &event, &inputs);
     let mut extra_env: BTreeMap<String, String> = file_pairs(arguments.env_file.as_deref())?
         .into_iter()
@@ -184,20 +184,20 @@ fn progress(prepared: &Prepared, arguments: &RunArguments) -> Result<Progress, C
         prepared.inputs.clone(),
         Box::new(loader),
     );
-    if let Some(job) = &arguments.job {
-        if !progress.keep_only(job) {
-            let known: Vec<&str> = prepared
-                .file
-                .workflow
-                .jobs
-                .keys()
-                .map(String::as_str)
-                .collect();
-            return Err(
-                CliError::new(ErrorKind::Usage, format!("there is no job `{job}`"))
-                    .with_hint(format!("the jobs are: {}", known.join(", "))),
-            );
-        }
+    if let Some(job) = &arguments.job
+        && !progress.keep_only(job)
+    {
+        let known: Vec<&str> = prepared
+            .file
+            .workflow
+            .jobs
+            .keys()
+            .map(String::as_str)
+            .collect();
+        return Err(
+            CliError::new(ErrorKind::Usage, format!("there is no job `{job}`"))
+                .with_hint(format!("the jobs are: {}", known.join(", "))),
+        );
     }
     Ok(progress)
 }
@@ -342,10 +342,10 @@ fn secrets(arguments: &RunArguments) -> Result<Object, CliError> {
             secrets.insert(given.as_str(), value);
         }
     }
-    if secrets.get("GITHUB_TOKEN").is_none() {
-        if let Some(token) = settings::variable("GITHUB_TOKEN") {
-            secrets.insert("GITHUB_TOKEN", token);
-        }
+    if secrets.get("GITHUB_TOKEN").is_none()
+        && let Some(token) = settings::variable("GITHUB_TOKEN")
+    {
+        secrets.insert("GITHUB_TOKEN", token);
     }
     Ok(secrets)
 }

@@ -116,7 +116,7 @@ fn with_filters<T>(trigger: &Trigger, use_them: impl FnOnce(&Filters<'_>) -> T) 
 pub(super) fn dispatch_inputs(
     workflow: &Workflow,
     event: &TriggerEvent,
-    given: Object,
+    given: &Object,
 ) -> Result<Value, CliError> {
     if event.name != "workflow_dispatch" {
         return Ok(Object::new().into());

@@ -16,6 +16,7 @@ mod context;
 mod environment;
 mod files;
 mod job;
+mod label;
 mod node;
 mod output;
 mod post;
@@ -42,6 +43,7 @@ pub use action::{
 };
 pub use files::hash_files;
 pub use job::run_job;
+pub use label::unserved;
 pub use support::unsupported;
 
 /// What is the same for all jobs that this process runs.

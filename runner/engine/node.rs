@@ -55,7 +55,7 @@ impl JobRun {
             self.posts.push(Post {
                 name,
                 kind: PostKind::Node {
-                    node,
+                    node: Box::new(node),
                     condition: condition.clone(),
                     env,
                 },

@@ -38,7 +38,7 @@ pub(super) enum PostKind {
     },
     /// A JavaScript action.
     Node {
-        node: NodeCall,
+        node: Box<NodeCall>,
         condition: Condition,
         env: BTreeMap<String, String>,
     },

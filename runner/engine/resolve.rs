@@ -157,10 +157,10 @@ impl JobRun {
     pub(super) fn check_actions(&self, steps: &[Step]) -> Result<(), String> {
         let frame = Frame::job();
         for step in steps {
-            if let StepBody::Uses { uses, .. } = &step.body {
-                if matches!(uses.value, ActionReference::Repository { .. }) {
-                    self.find_action(&uses.value, &frame)?;
-                }
+            if let StepBody::Uses { uses, .. } = &step.body
+                && matches!(uses.value, ActionReference::Repository { .. })
+            {
+                self.find_action(&uses.value, &frame)?;
             }
         }
         Ok(())

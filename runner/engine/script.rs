@@ -3,11 +3,13 @@
 //! Source: `ScriptHandlerHelpers` of GitHub's runner.
 
 use std::fs;
+use std::path::Path;
 
 use super::action::Fault;
 use super::context::{Frame, StepScope, text};
 use super::job::JobRun;
 use super::step::StepCall;
+use crate::expression::Value;
 use crate::workflow::{JobBody, RunDefaults, Token};
 
 /// A shell's command line with the script's place left open, and the ending of its file.
@@ -88,7 +90,7 @@ impl JobRun {
         let scope = call.scope(self, frame);
         let prepared = (|| {
             let script = text(script, &scope)?;
-            let shell = self.shell_name(frame, shell, &scope)?;
+            let shell = self.setting(frame, (shell, "shell"), &scope)?;
             let directory = self.working_directory(frame, directory, &scope)?;
             Ok::<_, String>((script, shell, directory))
         })();
@@ -128,18 +130,6 @@ impl JobRun {
         }
     }
 
-    fn shell_name(
-        &self,
-        frame: &Frame,
-        own: Option<&Token>,
-        scope: &StepScope<'_>,
-    ) -> Result<Option<String>, String> {
-        self.with_defaults(frame, own, |defaults| defaults.shell.as_ref())
-            .map(|token| text(token, scope))
-            .transpose()
-            .map(|name| name.filter(|name| !name.is_empty()))
-    }
-
     fn working_directory(
         &self,
         frame: &Frame,
@@ -147,15 +137,10 @@ impl JobRun {
         scope: &StepScope<'_>,
     ) -> Result<String, String> {
         let workspace = self.sandbox.path_inside(&self.folders.workspace);
-        let token = self.with_defaults(frame, own, |defaults| defaults.working_directory.as_ref());
-        let Some(token) = token else {
+        let Some(directory) = self.setting(frame, (own, "working-directory"), scope)? else {
             return Ok(workspace);
         };
-        let directory = text(token, scope)?;
-        if directory.is_empty() {
-            return Ok(workspace);
-        }
-        let path = std::path::Path::new(&workspace).join(&directory);
+        let path = Path::new(&workspace).join(&directory);
         let outside = self.sandbox.path_outside(&path.to_string_lossy());
         if !self.sandbox.is_container() && !outside.is_dir() {
             return Err(format!("the working directory `{directory}` is not there"));
@@ -165,19 +150,45 @@ impl JobRun {
 
     /// Returns a step's own setting, else the job's, else the workflow's; composite actions have
     /// no defaults.
-    fn with_defaults<'a>(
-        &'a self,
+    fn setting(
+        &self,
         frame: &Frame,
-        own: Option<&'a Token>,
-        setting: impl Fn(&'a RunDefaults) -> Option<&'a Token>,
-    ) -> Option<&'a Token> {
-        if own.is_some() || frame.depth > 0 {
-            return own;
+        (own, key): (Option<&Token>, &str),
+        scope: &StepScope<'_>,
+    ) -> Result<Option<String>, String> {
+        let mut found = own.map(|token| text(token, scope)).transpose()?;
+        if found.is_none() && frame.depth == 0 {
+            let job = self.plan.job().and_then(|job| match &job.body {
+                JobBody::Steps(steps) => Some(&steps.defaults),
+                JobBody::Call(_) => None,
+            });
+            for defaults in job.into_iter().chain([&self.plan.file.workflow.defaults]) {
+                if found.is_none() {
+                    found = default_setting(defaults, key, scope)?;
+                }
+            }
         }
-        let job = self.plan.job().and_then(|job| match &job.body {
-            JobBody::Steps(steps) => setting(&steps.defaults),
-            JobBody::Call(_) => None,
-        });
-        job.or_else(|| setting(&self.plan.file.workflow.defaults))
+        Ok(found.filter(|value| !value.is_empty()))
+    }
+}
+
+/// Returns one setting of `defaults.run`, which can be one expression as a whole.
+fn default_setting(
+    defaults: &RunDefaults,
+    key: &str,
+    scope: &StepScope<'_>,
+) -> Result<Option<String>, String> {
+    let own = if key == "shell" {
+        &defaults.shell
+    } else {
+        &defaults.working_directory
+    };
+    match (own, &defaults.whole) {
+        (Some(token), _) => text(token, scope).map(Some),
+        (None, Some(whole)) => {
+            let value = whole.evaluate(scope).map_err(|error| error.to_string())?;
+            Ok(value.get(key).map(Value::to_display_string))
+        }
+        (None, None) => Ok(None),
     }
 }

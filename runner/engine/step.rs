@@ -317,7 +317,7 @@ impl JobRun {
             std::mem::take(&mut *effects.lock().unwrap_or_else(PoisonError::into_inner));
         let problem = self.take_files(&files, call, &mut effects);
         files.remove();
-        let outcome = self.program_outcome(call, exit, problem.or(effects.failure))?;
+        let outcome = self.program_outcome(call, exit, problem.or(effects.failure).as_deref());
         let outputs = effects.outputs.into_iter().collect();
         Ok(ProgramEnd {
             end: StepEnd { outcome, outputs },
@@ -348,8 +348,8 @@ impl JobRun {
         &self,
         call: &StepCall<'_>,
         exit: Result<ProcessExit, SandboxError>,
-        problem: Option<String>,
-    ) -> Result<Conclusion, Fault> {
+        problem: Option<&str>,
+    ) -> Conclusion {
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {
@@ -358,17 +358,17 @@ impl JobRun {
                     self,
                     &Fault::new("the step could not be started", error).chain(),
                 );
-                return Ok(Conclusion::Failure);
+                return Conclusion::Failure;
             }
         };
         match exit.stopped {
             Some(StopReason::Cancelled) => {
                 self.print_runner(call, "the step was cancelled");
-                return Ok(Conclusion::Cancelled);
+                return Conclusion::Cancelled;
             }
             Some(StopReason::TimedOut) => {
                 call.fail(self, "the step ran into its time limit and was ended");
-                return Ok(Conclusion::Failure);
+                return Conclusion::Failure;
             }
             None => {}
         }
@@ -378,14 +378,14 @@ impl JobRun {
                 &format!("Process completed with exit code {}.", exit.code),
             );
         }
-        if let Some(problem) = &problem {
+        if let Some(problem) = problem {
             call.fail(self, problem);
         }
-        Ok(if exit.code == 0 && problem.is_none() {
+        if exit.code == 0 && problem.is_none() {
             Conclusion::Success
         } else {
             Conclusion::Failure
-        })
+        }
     }
 
     /// Takes in the command files; returns what is wrong with them.

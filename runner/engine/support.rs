@@ -1,7 +1,10 @@
 //! What GitHub runs and this program cannot run yet: refused by name before anything starts.
 
+use super::label::unserved;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::workflow::{ActionReference, Job, JobBody, Step, StepBody, StepsJob, Workflow};
+use crate::workflow::{
+    ActionReference, Job, JobBody, Located, Step, StepBody, StepsJob, Token, TokenKind, Workflow,
+};
 
 /// Returns a warning for everything in a workflow that cannot be run.
 ///
@@ -27,6 +30,20 @@ fn warn(found: &mut Vec<Diagnostic>, span: &Span, what: &str) {
 
 fn job_parts(job: &Job, body: &StepsJob, found: &mut Vec<Diagnostic>) {
     let id = &job.id.value;
+    for label in written_labels(&body.runs_on) {
+        let labels = [label.value];
+        if !unserved(&labels).is_empty() {
+            let message = format!(
+                "nobody serves the label `{}` of job `{id}`",
+                labels.join("")
+            );
+            found.push(
+                Diagnostic::warning("unserved-label", &label.span, message).with_hint(
+                    "this machine serves ubuntu-…, self-hosted, linux and its architecture",
+                ),
+            );
+        }
+    }
     if let Some(token) = &body.container {
         warn(found, &token.span, &format!("the container of job `{id}`"));
     }
@@ -35,6 +52,29 @@ fn job_parts(job: &Job, body: &StepsJob, found: &mut Vec<Diagnostic>) {
     }
     if let Some(token) = &body.snapshot {
         warn(found, &token.span, &format!("the snapshot of job `{id}`"));
+    }
+}
+
+/// Returns the labels that stand in the file as they are; those of expressions are known later.
+fn written_labels(token: &Token) -> Vec<Located<String>> {
+    match &token.kind {
+        TokenKind::String(label) => {
+            vec![Located {
+                value: label.clone(),
+                span: token.span.clone(),
+            }]
+        }
+        TokenKind::Sequence(items) => items.iter().flat_map(written_labels).collect(),
+        TokenKind::Mapping(_) => {
+            let group = token.get("group").into_iter().flat_map(written_labels);
+            let group = group.map(|group| Located {
+                value: format!("group:{}", group.value),
+                ..group
+            });
+            let labels = token.get("labels").into_iter().flat_map(written_labels);
+            group.chain(labels).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

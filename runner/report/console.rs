@@ -282,7 +282,7 @@ impl<W: Write + Send> Reporter for Console<W> {
             }
             RunEvent::JobStarted { .. } | RunEvent::Summary { .. } => {}
             RunEvent::StepStarted { job, step, name } => {
-                self.step_started(*job, *step, name.as_str())
+                self.step_started(*job, *step, name.as_str());
             }
             RunEvent::Output {
                 job,

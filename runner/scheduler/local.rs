@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::secrets::job_secrets;
-use crate::engine::{EngineOptions, JobOrder, JobReport, run_job};
+use crate::engine::{EngineOptions, JobOrder, JobReport, run_job, unserved};
 use crate::expression::Object;
 use crate::mask::Masker;
 use crate::plan::{Decision, JobPlan, JobResult, Progress, RunFacts};
@@ -148,6 +148,15 @@ impl State {
 
     fn start(&mut self, plan: Box<JobPlan>) {
         let key = plan.key;
+        let lacking = unserved(&plan.runs_on);
+        if !lacking.is_empty() {
+            let reason = format!(
+                "nobody serves the label `{}` of its `runs-on`",
+                lacking.join("`, `")
+            );
+            self.refuse(key, &reason);
+            return;
+        }
         let cancel = CancellationToken::new();
         self.cancels.insert(key, cancel.clone());
         let run = &self.run;
@@ -170,6 +179,25 @@ impl State {
             drop(permit);
             (key, report)
         });
+    }
+
+    /// Fails a job that cannot be run.
+    fn refuse(&mut self, key: JobKey, reason: &str) {
+        self.has_failed = true;
+        let end = JobEnd {
+            conclusion: Conclusion::Failure,
+            reason: Some(self.run.masker.mask(reason)),
+            milliseconds: 0,
+            deploy: None,
+        };
+        self.run
+            .recorder
+            .record(&RunEvent::JobFinished { job: key, end });
+        let decisions = self
+            .run
+            .progress
+            .finish(key, JobResult::bare(Conclusion::Failure));
+        self.apply(decisions);
     }
 
     fn finished(&mut self, key: JobKey, report: JobReport) {

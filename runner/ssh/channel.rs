@@ -1,7 +1,7 @@
 //! One open channel and the local ends that its bytes go to.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read as _, Write as _},
     net::Shutdown,
     os::{fd::AsFd as _, unix::net::UnixStream},
 };

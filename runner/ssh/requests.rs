@@ -67,7 +67,7 @@ pub(super) struct Shared {
     requests: mpsc::Sender<Request>,
     wake: UnixStream,
     /// The connection that this one runs through, if any: it has to live as long.
-    _jump: Option<std::sync::Arc<Shared>>,
+    _jump: Option<std::sync::Arc<Self>>,
 }
 
 impl Shared {

@@ -63,7 +63,7 @@ pub enum SecretAccess {
         /// What the expressions can see beside the secrets.
         contexts: Box<CallerContexts>,
         /// What the caller itself may see.
-        caller: Arc<SecretAccess>,
+        caller: Arc<Self>,
     },
 }
 

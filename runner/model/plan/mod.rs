@@ -7,6 +7,7 @@
 mod call;
 mod expand;
 pub mod filter;
+mod frame;
 mod job;
 pub mod matrix;
 pub mod name;

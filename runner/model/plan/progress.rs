@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use super::call::{self, WorkflowLoader};
 use super::expand::{self, Expansion};
+use super::frame::{Frame, Instance, JobState, Phase};
 use super::job::{JobPlan, SecretAccess, WorkflowFile};
 use super::scope::{Chain, PlanScope, result_entry};
 use crate::expression::{Object, Value};
@@ -90,45 +89,6 @@ impl fmt::Debug for Progress {
             .field("is_cancelled", &self.is_cancelled)
             .finish_non_exhaustive()
     }
-}
-
-/// A workflow that takes part: the run's own, or one that a job calls.
-#[derive(Debug)]
-struct Frame {
-    file: Arc<WorkflowFile>,
-    /// The job that calls it.
-    caller: Option<usize>,
-    callers: Vec<String>,
-    inputs: Value,
-    secrets: SecretAccess,
-    jobs: IndexMap<String, JobState>,
-    is_closed: bool,
-}
-
-/// A job of a file, with all its instances.
-#[derive(Debug, Default)]
-struct JobState {
-    is_expanded: bool,
-    instances: Vec<usize>,
-    result: Option<JobResult>,
-    chain: Chain,
-}
-
-/// A job after matrix expansion.
-#[derive(Debug)]
-struct Instance {
-    frame: usize,
-    id: String,
-    phase: Phase,
-    plan: Option<Box<JobPlan>>,
-    expansion: Expansion,
-}
-
-#[derive(Debug, Clone)]
-enum Phase {
-    Queued,
-    Running,
-    Done(JobResult),
 }
 
 impl Progress {
@@ -469,7 +429,7 @@ impl Progress {
         match instance.phase {
             Phase::Done(_) => {}
             Phase::Queued => {
-                self.end_instance(index, Conclusion::Cancelled, reason.to_owned(), decisions)
+                self.end_instance(index, Conclusion::Cancelled, reason.to_owned(), decisions);
             }
             Phase::Running if is_call => {
                 let frame = self
@@ -666,50 +626,6 @@ impl Progress {
 
     fn state(&mut self, frame: usize, id: &str) -> Option<&mut JobState> {
         self.frames.get_mut(frame)?.jobs.get_mut(id)
-    }
-}
-
-impl Frame {
-    fn new(
-        file: Arc<WorkflowFile>,
-        caller: Option<usize>,
-        callers: Vec<String>,
-        inputs: Value,
-        secrets: SecretAccess,
-    ) -> Self {
-        let jobs = file
-            .workflow
-            .jobs
-            .keys()
-            .map(|id| (id.clone(), JobState::default()))
-            .collect();
-        Self {
-            file,
-            caller,
-            callers,
-            inputs,
-            secrets,
-            jobs,
-            is_closed: false,
-        }
-    }
-
-    /// Tells whether everything that a job needs is done.
-    fn is_ready(&self, id: &str) -> bool {
-        self.file.workflow.jobs.get(id).is_some_and(|job| {
-            let is_done = |need: &str| {
-                self.jobs
-                    .get(need)
-                    .is_none_or(|state| state.result.is_some())
-            };
-            job.needs.iter().all(|need| is_done(&need.value))
-        })
-    }
-
-    fn full_name(&self, name: &str) -> String {
-        let mut names = self.callers.clone();
-        names.push(name.to_owned());
-        names.join(" / ")
     }
 }
 

@@ -258,7 +258,7 @@ fn agrees_with_the_conformance_data_on_hashes_of_files() {
             .iter()
             .map(|pattern| pattern.as_str().unwrap().to_owned())
             .collect();
-        let hash_files = HashFiles::parse(&patterns, "/home/me/work").unwrap();
+        let hash_files = HashFiles::parse(&patterns, "/home/me/project").unwrap();
         let selected = hash_files.select(files.keys().map(String::as_str));
         let digests: Vec<u8> = selected
             .iter()

@@ -19,7 +19,7 @@ const FILES: [&str; 12] = [
 
 fn read(patterns: &[&str]) -> Result<HashFiles, PatternError> {
     let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    HashFiles::parse(&patterns, "/home/me/work")
+    HashFiles::parse(&patterns, "/home/me/project")
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn patterns_take_files_in_the_order_of_a_walk() {
             &["docs/c.md", "a/deep/b.lock", "a/x.lock"],
         ),
         (&["b.txt\n  a.txt  \n# c\n\n"], &["b.txt", "a.txt"]),
-        (&["/home/me/work/a.txt"], &["a.txt"]),
+        (&["/home/me/project/a.txt"], &["a.txt"]),
         (&["/home/me/*/a.txt"], &["a.txt"]),
         (&["/**/x.lock"], &["a/x.lock"]),
         (&["/etc/a.txt"], &[]),
@@ -113,8 +113,8 @@ fn search_paths_are_the_literal_beginnings() {
         (vec!["a/b", "a/*"], vec!["a"]),
         (vec!["b/**", "a/**", "b/c"], vec!["b", "a"]),
         (vec!["!a", "b"], vec!["b"]),
-        (vec!["/home/me/work/c/*"], vec!["c"]),
-        (vec!["/home/*/work/c"], vec![""]),
+        (vec!["/home/me/project/c/*"], vec!["c"]),
+        (vec!["/home/*/project/c"], vec![""]),
         (vec!["/usr/**"], vec![]),
         (vec!["[a]b/x?"], vec!["ab"]),
     ] {

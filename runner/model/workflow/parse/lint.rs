@@ -34,6 +34,9 @@ const STRANGERS: [&str; 17] = [
     "event.commits.*.author.name",
 ];
 
+/// Among how many names a near one is looked for.
+const MAX_WORDS: usize = 500;
+
 /// Warns of what surprises in a workflow.
 pub(super) fn workflow(reader: &mut Reader<'_>, workflow: &Workflow) {
     let mut known = Known::default();
@@ -48,7 +51,11 @@ pub(super) fn workflow(reader: &mut Reader<'_>, workflow: &Workflow) {
             .collect(),
     );
     let jobs = workflow.jobs.keys().map(|id| id.to_lowercase()).collect();
-    let mut lint = Lint { reader, known };
+    let mut lint = Lint {
+        reader,
+        known,
+        said: HashSet::new(),
+    };
     lint.tokens([&workflow.run_name, &workflow.env, &workflow.concurrency]);
     lint.defaults(&workflow.defaults);
     for job in workflow.jobs.values() {
@@ -74,6 +81,7 @@ pub(in crate::workflow) fn action(reader: &mut Reader<'_>, manifest: &ActionMani
             steps: Some(HashSet::new()),
             ..Known::default()
         },
+        said: HashSet::new(),
     };
     lint.steps(steps);
     for output in manifest.outputs.values().flatten() {
@@ -94,6 +102,8 @@ struct Known {
 struct Lint<'r, 's> {
     reader: &'r mut Reader<'s>,
     known: Known,
+    /// Where something was said already, and of what, since a text is found where it stands first.
+    said: HashSet<(usize, String)>,
 }
 
 impl Lint<'_, '_> {
@@ -229,6 +239,9 @@ impl Lint<'_, '_> {
         let Some(name) = reference.property(0) else {
             return;
         };
+        if self.reader.is_full(Severity::Warning) {
+            return;
+        }
         let (known, code, what) = match reference.context.to_lowercase().as_str() {
             "inputs" => (
                 &self.known.inputs,
@@ -257,9 +270,13 @@ impl Lint<'_, '_> {
         if known.contains(&name.to_lowercase()) {
             return;
         }
-        let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+        let words = known.iter().map(String::as_str).take(MAX_WORDS);
+        let near = nearest(name, words).map(str::to_owned);
         let written = expression.text().get(reference.span.clone());
         let place = self.reader.find_in(span, written.unwrap_or_default());
+        if !self.said.insert((place.bytes.start, name.to_owned())) {
+            return;
+        }
         let message = format!("`{}.{name}`: {what}", reference.context);
         let problem = Diagnostic::warning(code, &place, message);
         self.reader.report(match near {
@@ -278,6 +295,9 @@ impl Lint<'_, '_> {
                 let written = expression.text().get(reference.span.clone());
                 let written = written.unwrap_or_default();
                 let place = self.reader.find_in(&token.span, written);
+                if !self.said.insert((place.bytes.start, "script".to_owned())) {
+                    continue;
+                }
                 let message =
                     format!("anybody can write `{written}`, and it becomes part of the script");
                 self.reader.report(

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::diagnostic::{Diagnostic, Severity, Span, nearest};
 use crate::workflow::model::Located;
 
 use super::reader::Reader;
+
+/// Among how many jobs a near name is looked for.
+const MAX_WORDS: usize = 500;
 
 /// A job and what it needs.
 pub(super) struct Node {
@@ -26,6 +29,9 @@ pub(super) fn check(reader: &mut Reader<'_>, jobs: &[Node], span: &Span) {
         for need in &job.needs {
             if find(need).is_none() {
                 has_unknown = true;
+                if reader.is_full(Severity::Error) {
+                    continue;
+                }
                 let problem = unknown(jobs, job, need);
                 reader.report(problem);
             }
@@ -61,7 +67,7 @@ fn unknown(jobs: &[Node], job: &Node, need: &Located<String>) -> Diagnostic {
         job.id.value, need.value
     );
     let problem = Diagnostic::error("needs-unknown", &need.span, message);
-    let ids = jobs.iter().map(|job| job.id.value.as_str());
+    let ids = jobs.iter().map(|job| job.id.value.as_str()).take(MAX_WORDS);
     match nearest(&need.value, ids) {
         Some(near) => problem.with_hint(format!("did you mean `{near}`?")),
         None => problem,

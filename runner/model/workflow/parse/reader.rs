@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::diagnostic::{Diagnostic, Severity, Span, nearest};
 use crate::expression::Names;
 use crate::workflow::model::Condition;
 use crate::workflow::schema::{ANY, Allowed, Definition, Shape};
@@ -19,13 +19,15 @@ use super::lines::Lines;
 /// How deep lists and mappings may nest; GitHub's `MaxDepth`.
 const MAX_DEPTH: usize = 50;
 
-/// How many problems of one file are worth a person's time.
+/// How many errors, and how many warnings, of one file are worth a person's time.
 const MAX_FOUND: usize = 1000;
 
 /// Reads values and collects what is wrong with them.
 pub(in crate::workflow) struct Reader<'a> {
     lines: Lines<'a>,
     found: Vec<Diagnostic>,
+    /// How many of them are errors.
+    errors: usize,
     /// The conditions, by the byte where they begin.
     conditions: HashMap<usize, Condition>,
     /// What expressions may use, made once for each kind of place.
@@ -72,6 +74,7 @@ impl<'a> Reader<'a> {
         Self {
             lines: Lines::of(source),
             found: Vec::new(),
+            errors: 0,
             conditions: HashMap::new(),
             names: HashMap::new(),
             depth: 0,
@@ -86,9 +89,22 @@ impl<'a> Reader<'a> {
 
     /// Adds a problem.
     pub(in crate::workflow) fn report(&mut self, problem: Diagnostic) {
-        if self.found.len() < MAX_FOUND {
-            self.found.push(problem);
+        if self.is_full(problem.severity) {
+            return;
         }
+        if problem.is_error() {
+            self.errors += 1;
+        }
+        self.found.push(problem);
+    }
+
+    /// Tells whether no further problem of this severity is kept, so that none need be looked for.
+    pub(in crate::workflow) fn is_full(&self, severity: Severity) -> bool {
+        let count = match severity {
+            Severity::Error => self.errors,
+            Severity::Warning | Severity::Info => self.found.len() - self.errors,
+        };
+        count >= MAX_FOUND
     }
 
     /// Adds an error without hint.

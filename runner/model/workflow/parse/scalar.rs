@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::expression::{
     ConditionForm, Expression, Names, ParseError, ParseErrorKind, Template, condition_with,
 };
@@ -59,6 +59,9 @@ impl Reader<'_> {
     ) {
         self.expression_error(node, 0, first, names);
         for range in segments {
+            if self.is_full(Severity::Error) {
+                return;
+            }
             if range.contains(&first.span().start) {
                 continue;
             }

@@ -496,3 +496,14 @@ fn an_action_says_how_it_runs() {
         assert_eq!(codes.join(", "), expected, "{source}");
     }
 }
+
+#[test]
+fn an_error_behind_a_thousand_warnings_still_counts() {
+    let steps: String = "- {run: a, shell: bsh}\n".repeat(1200);
+    let source = job(&format!("runs-on: x\nsteps:\n{steps}- {{run: a, uses: b}}"));
+    assert_eq!(problems(&source, Severity::Warning).len(), 1000);
+    assert_eq!(
+        problems(&source, Severity::Error),
+        ["1206:16 conflicting-key"]
+    );
+}

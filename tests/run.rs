@@ -1,0 +1,370 @@
+//! `runner run` as a process: what a workflow means.
+
+use crate::support::process::{Answer, Test};
+
+/// Runs a workflow of one job with these steps.
+fn steps(steps: &str) -> Answer {
+    job("", steps)
+}
+
+fn job(keys: &str, steps: &str) -> Answer {
+    let workflow =
+        format!("on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{keys}    steps:\n{steps}");
+    run(&workflow, &[])
+}
+
+fn run(workflow: &str, more: &[&str]) -> Answer {
+    let arguments: Vec<&str> = ["run", "w.yml", "--format", "json"]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
+    Test::new().workflow(workflow).args(&arguments).run()
+}
+
+fn conclusions(answer: &Answer) -> Vec<(String, String)> {
+    let jobs = answer.result()["jobs"].as_array().unwrap().clone();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    jobs.iter()
+        .map(|job| (text(&job["name"]), text(&job["conclusion"])))
+        .collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected
+        .iter()
+        .map(|(name, conclusion)| ((*name).to_owned(), (*conclusion).to_owned()))
+        .collect()
+}
+
+#[test]
+fn steps_after_a_failure_run_only_if_they_say_so() {
+    let answer = steps(
+        "      - run: exit 3\n      - run: echo never\n      - if: failure()\n        run: echo failed\n      - if: always()\n        run: echo always\n",
+    );
+    answer.code(10);
+    let log = answer.log();
+    assert!(
+        log.contains(&"failed".to_owned()) && log.contains(&"always".to_owned()),
+        "{log:?}"
+    );
+    assert!(!log.contains(&"never".to_owned()), "{log:?}");
+}
+
+#[test]
+fn a_forgiven_step_has_failed_but_counts_as_success() {
+    let answer = steps(
+        "      - id: s\n        run: exit 1\n        continue-on-error: true\n      - run: echo ${{ steps.s.outcome }} ${{ steps.s.conclusion }}\n",
+    );
+    answer.code(0).says("failure success");
+}
+
+#[test]
+fn without_a_shell_there_is_no_pipefail_and_with_bash_there_is() {
+    steps("      - run: false | true\n").code(0);
+    steps("      - shell: bash\n        run: false | true\n").code(10);
+    steps("      - shell: bash {0}\n        run: |\n          false\n          echo on\n")
+        .code(0)
+        .says("on");
+}
+
+#[test]
+fn command_files_reach_the_steps_that_follow() {
+    let answer = steps(
+        "      - id: s\n        run: |\n          echo \"word=one two\" >> \"$GITHUB_OUTPUT\"\n          printf 'LINES<<E\\na\\nb\\nE\\n' >> \"$GITHUB_ENV\"\n          mkdir -p bin; printf '#!/bin/sh\\necho mine\\n' > bin/own; chmod +x bin/own; echo \"$PWD/bin\" >> \"$GITHUB_PATH\"\n          echo '# Done' >> \"$GITHUB_STEP_SUMMARY\"\n      - run: |\n          echo \"${{ steps.s.outputs.word }}\"\n          echo \"$LINES\" | wc -l\n          own\n",
+    );
+    answer.code(0).says("one two").says("mine").says("\"2\"");
+    assert_eq!(answer.result()["summary"], "# Done\n");
+}
+
+#[test]
+fn what_a_failed_step_wrote_to_its_files_counts_all_the_same() {
+    steps("      - run: |\n          echo \"A=1\" >> \"$GITHUB_ENV\"\n          exit 1\n      - if: always()\n        run: echo \"A is $A\"\n")
+        .code(10)
+        .says("A is 1");
+}
+
+#[test]
+fn later_levels_of_env_win_and_nobody_changes_github_variables() {
+    let workflow = "on: push\nenv: {A: workflow, B: workflow, C: workflow}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    env: {B: job, C: job}\n    steps:\n      - env: {C: step, GITHUB_REF: mine, CI: mine}\n        run: echo \"$A $B $C $CI ${GITHUB_REF:-none}\"\n";
+    let answer = run(workflow, &["--env", "EXTRA=1"]);
+    answer
+        .code(0)
+        .says("workflow job step mine")
+        .never_says("mine mine");
+}
+
+#[test]
+fn a_failed_need_skips_its_dependents_through_the_whole_chain() {
+    let workflow = "on: push\njobs:\n  one: {runs-on: ubuntu-latest, steps: [{run: exit 1}]}\n  two: {needs: one, runs-on: ubuntu-latest, steps: [{run: echo no}]}\n  three: {needs: one, if: always(), runs-on: ubuntu-latest, steps: [{run: echo yes}]}\n  four: {needs: three, runs-on: ubuntu-latest, steps: [{run: echo no}]}\n";
+    let answer = run(workflow, &[]);
+    answer.code(10);
+    assert_eq!(
+        conclusions(&answer),
+        pairs(&[
+            ("one", "failure"),
+            ("two", "skipped"),
+            ("three", "success"),
+            ("four", "skipped")
+        ])
+    );
+    let reasons = answer.result()["jobs"].as_array().unwrap().clone();
+    assert_eq!(reasons[1]["reason"], "`one`, which it needs, failed");
+    assert_eq!(
+        reasons[3]["reason"],
+        "something that `three` needs did not succeed"
+    );
+}
+
+#[test]
+fn outputs_of_a_job_make_the_matrix_of_the_next() {
+    let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    outputs: {list: \"${{ steps.s.outputs.list }}\"}\n    steps:\n      - id: s\n        run: echo 'list=[\"x\",\"y\"]' >> \"$GITHUB_OUTPUT\"\n  b:\n    needs: a\n    runs-on: ubuntu-latest\n    strategy: {matrix: {v: \"${{ fromJSON(needs.a.outputs.list) }}\"}}\n    steps:\n      - run: echo cell ${{ matrix.v }} ${{ strategy.job-index }}/${{ strategy.job-total }}\n";
+    let answer = run(workflow, &[]);
+    answer.code(0).says("cell x 0/2").says("cell y 1/2");
+    assert_eq!(
+        conclusions(&answer),
+        pairs(&[("a", "success"), ("b (x)", "success"), ("b (y)", "success")])
+    );
+}
+
+#[test]
+fn a_failed_cell_cancels_the_others_unless_fail_fast_is_off() {
+    let workflow = |fail_fast: &str| {
+        format!(
+            "on: push\njobs:\n  m:\n    runs-on: ubuntu-latest\n    strategy: {{fail-fast: {fail_fast}, max-parallel: 1, matrix: {{n: [1, 2]}}}}\n    steps:\n      - run: test ${{{{ matrix.n }}}} = 2\n"
+        )
+    };
+    let answer = run(&workflow("true"), &[]);
+    answer.code(10);
+    assert_eq!(
+        conclusions(&answer),
+        pairs(&[("m (1)", "failure"), ("m (2)", "cancelled")])
+    );
+    let answer = run(&workflow("false"), &[]);
+    answer.code(10);
+    assert_eq!(
+        conclusions(&answer),
+        pairs(&[("m (1)", "failure"), ("m (2)", "success")])
+    );
+}
+
+#[test]
+fn a_job_that_may_fail_does_not_fail_the_run() {
+    job("    continue-on-error: true\n", "      - run: exit 1\n").code(0);
+}
+
+#[test]
+fn a_step_ends_at_its_time_limit_and_fails() {
+    let answer = steps(
+        "      - run: sleep 100\n        timeout-minutes: 0.01\n      - if: failure()\n        run: echo after\n",
+    );
+    answer
+        .code(10)
+        .says("after")
+        .says("the step ran into its time limit");
+}
+
+#[test]
+fn a_job_ends_at_its_time_limit_is_cancelled_and_cleans_up() {
+    let answer = job(
+        "    timeout-minutes: 0.01\n",
+        "      - run: sleep 100\n      - if: always()\n        run: echo clean\n",
+    );
+    answer
+        .code(12)
+        .says("clean")
+        .says("the job ran into its time limit");
+    assert_eq!(conclusions(&answer), pairs(&[("a", "cancelled")]));
+    assert_eq!(answer.result()["conclusion"], "timed_out");
+}
+
+#[test]
+fn secrets_are_masked_in_output_commands_and_summaries() {
+    let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    outputs: {leak: \"${{ steps.s.outputs.leak }}\"}\n    steps:\n      - id: s\n        env: {S: \"${{ secrets.TOKEN }}\"}\n        run: |\n          echo \"it is $S\"; printf 'hunter'; sleep 0.05; echo 2-secret\n          echo \"$S\" | base64; echo \"::warning::$S\"; echo \"$S\" >> \"$GITHUB_STEP_SUMMARY\"; echo \"leak=$S\" >> \"$GITHUB_OUTPUT\"\n          echo '::add-mask::later-word'; echo later-word >&2\n";
+    let answer = Test::new()
+        .workflow(workflow)
+        .args(&["run", "w.yml", "--format", "json", "--secret", "TOKEN"])
+        .env("TOKEN", "hunter2-secret")
+        .run();
+    answer
+        .code(0)
+        .says("it is ***")
+        .never_says("hunter2-secret")
+        .never_says("aHVudGVyMi1zZWNyZXQ")
+        .never_says("\"later-word");
+    answer.says("output `leak` is left out: it may contain a secret");
+}
+
+#[test]
+fn a_secret_that_is_not_in_the_environment_stops_everything_before_it_begins() {
+    Test::new()
+        .workflow("on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ran\n")
+        .args(&["run", "w.yml", "--secret", "NOT_THERE"])
+        .run()
+        .code(3)
+        .complains("the secret `NOT_THERE` is not in the environment")
+        .never_says("ran");
+}
+
+#[test]
+fn a_composite_action_has_contexts_of_its_own() {
+    let action = "name: c\ndescription: c\ninputs: {who: {default: nobody}}\noutputs: {said: {value: \"${{ steps.s.outputs.said }}\"}}\nruns:\n  using: composite\n  steps:\n    - id: s\n      shell: bash\n      run: echo \"said=hello ${{ inputs.who }}\" >> \"$GITHUB_OUTPUT\"; echo \"INPUT is ${INPUT_WHO:-hidden}\"; echo \"$GITHUB_ACTION_PATH\" | grep -q /c$\n";
+    let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      - id: c\n        uses: ./c\n        with: {who: you}\n      - run: echo \"${{ steps.c.outputs.said }} [${{ steps.s.outputs.said }}]\"\n";
+    Test::new()
+        .workflow(workflow)
+        .file("c/action.yml", action)
+        .commit()
+        .args(&["run", "w.yml", "--format", "json"])
+        .run()
+        .code(0)
+        .says("hello you []")
+        .says("INPUT is hidden");
+}
+
+#[test]
+fn javascript_actions_run_pre_first_and_post_last_in_reverse_order() {
+    let manifest = "name: n\ndescription: n\ninputs: {name: {required: true}}\nruns: {using: node20, pre: pre.js, main: main.js, post: post.js}\n";
+    let script = |stage: &str| {
+        format!(
+            "console.log('{stage} ' + process.env.INPUT_NAME + ' ' + (process.env.STATE_kept || '-'));\nrequire('fs').appendFileSync(process.env.GITHUB_STATE, 'kept=' + process.env.INPUT_NAME + '\\n');\n"
+        )
+    };
+    let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: acme/n@v1\n        with: {name: one}\n      - uses: acme/n@v1\n        with: {name: two}\n      - run: exit 1\n";
+    let test = Test::new()
+        .workflow(workflow)
+        .file("actions/acme/n/action.yml", manifest)
+        .file("actions/acme/n/pre.js", &script("pre"))
+        .file("actions/acme/n/main.js", &script("main"))
+        .file("actions/acme/n/post.js", &script("post"))
+        .args(&[
+            "run",
+            "w.yml",
+            "--format",
+            "json",
+            "--actions-dir",
+            "actions",
+        ]);
+    let answer = test.run();
+    answer.code(10);
+    let log = answer.log();
+    let lines: Vec<&str> = log
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !line.starts_with("error"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "pre one -",
+            "pre two -",
+            "main one one",
+            "main two two",
+            "post two two",
+            "post one one"
+        ]
+    );
+}
+
+#[test]
+fn an_action_that_is_nowhere_fails_its_job_before_the_first_step() {
+    steps("      - run: echo ran\n      - uses: acme/nowhere@v1\n")
+        .code(10)
+        .says("`acme/nowhere@v1` is not here")
+        .never_says("\"ran\"");
+}
+
+#[test]
+fn checkout_brings_the_working_tree_as_it_stands() {
+    let test = Test::new()
+        .workflow("on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: ls -A | wc -l\n      - uses: actions/checkout@v4\n      - run: cat new.txt; git rev-parse HEAD; test ! -e ignored.txt\n")
+        .file(".gitignore", "ignored.txt\n.work\n")
+        .commit()
+        .file("new.txt", "not committed\n")
+        .file("ignored.txt", "x\n")
+        .args(&["run", "w.yml", "--format", "json"]);
+    let head = test.git(&["rev-parse", "HEAD"]);
+    test.run()
+        .code(0)
+        .says("\"0\"")
+        .says("not committed")
+        .says(&head);
+}
+
+#[test]
+fn a_called_workflow_gets_inputs_and_gives_outputs() {
+    let called = "on:\n  workflow_call:\n    inputs: {n: {type: number, required: true}}\n    outputs: {sum: {value: \"${{ jobs.c.outputs.sum }}\"}}\n    secrets: {token: {required: true}}\njobs:\n  c:\n    runs-on: ubuntu-latest\n    outputs: {sum: \"${{ steps.s.outputs.sum }}\"}\n    steps:\n      - id: s\n        env: {T: \"${{ secrets.token }}\"}\n        run: echo \"sum=$(( ${{ inputs.n }} + ${#T} ))\" >> \"$GITHUB_OUTPUT\"\n";
+    let workflow = "on: push\njobs:\n  call:\n    uses: ./.github/workflows/called.yml\n    with: {n: 4}\n    secrets: {token: \"${{ secrets.OWN }}\"}\n  after:\n    needs: call\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo sum ${{ needs.call.outputs.sum }}\n";
+    let answer = Test::new()
+        .workflow(workflow)
+        .file(".github/workflows/called.yml", called)
+        .commit()
+        .args(&["run", "w.yml", "--format", "json", "--secret", "OWN"])
+        .env("OWN", "12345")
+        .run();
+    answer.code(0).says("sum 9");
+    assert_eq!(
+        conclusions(&answer),
+        pairs(&[("call / c", "success"), ("after", "success")])
+    );
+}
+
+#[test]
+fn a_dispatch_checks_its_inputs() {
+    let workflow = "on:\n  workflow_dispatch:\n    inputs:\n      level: {type: choice, options: [low, high], default: low}\n      really: {type: boolean}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ inputs.level }} ${{ inputs.really && 'yes' || 'no' }}\n";
+    run(workflow, &["--input", "really=true"])
+        .code(0)
+        .says("low yes");
+    run(workflow, &["--input", "level=middle"])
+        .code(3)
+        .complains("input `level` must be one of low, high");
+    run(workflow, &["--input", "lvel=low"])
+        .code(3)
+        .complains("input `lvel` is not declared");
+}
+
+#[test]
+fn an_event_that_does_not_match_runs_nothing_and_says_why() {
+    let workflow = "on:\n  push:\n    branches: [main]\njobs:\n  a: {runs-on: ubuntu-latest, steps: [{run: echo executed}]}\n";
+    let test = Test::new()
+        .workflow(workflow)
+        .file("e.json", "{\"ref\": \"refs/heads/other\"}");
+    let test = test.args(&["run", "w.yml", "--event", "push", "--event-file", "e.json"]);
+    test.run()
+        .code(4)
+        .complains("w.yml does not run")
+        .never_says("executed");
+    let test = test.args(&["run", "w.yml", "--event", "release"]);
+    test.run()
+        .code(4)
+        .complains("it runs on push, not on release");
+}
+
+#[test]
+fn a_plan_shows_the_jobs_and_runs_nothing() {
+    let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    strategy: {matrix: {v: [1, 2]}}\n    steps: [{run: echo ran}]\n";
+    run(workflow, &["--plan"])
+        .code(0)
+        .says("\"name\":\"a (1)\"")
+        .says("\"name\":\"a (2)\"")
+        .never_says("\"line\"");
+}
+
+#[test]
+fn a_label_that_nobody_serves_is_refused_by_name_before_anything_starts() {
+    let workflow = "on: push\njobs:\n  a: {runs-on: ubuntu-latest, steps: [{run: echo ran}]}\n  b: {runs-on: windows-latest, steps: [{run: echo ran}]}\n";
+    run(workflow, &[])
+        .code(3)
+        .complains("`windows-latest`")
+        .never_says("\"ran\"");
+}
+
+#[test]
+fn the_folders_of_a_job_are_removed_with_it() {
+    let test = Test::new()
+        .workflow("on: push\njobs:\n  a: {runs-on: ubuntu-latest, steps: [{run: 'touch x; chmod 000 x'}]}\n")
+        .args(&["run", "w.yml"]);
+    test.run().code(0);
+    let left = std::fs::read_dir(test.path().join(".work"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0);
+}
