@@ -17,6 +17,7 @@ mod backward;
 mod close;
 mod finish;
 mod forward;
+pub mod from_kamal;
 mod history;
 mod ids;
 mod image;
@@ -28,11 +29,14 @@ mod op_text;
 mod open;
 pub mod paths;
 mod phase;
+mod publish;
 mod route;
+mod run_options;
 mod spec;
 mod time;
 pub mod traefik;
 mod verify;
+mod words;
 
 #[cfg(test)]
 mod samples;
@@ -64,11 +68,14 @@ pub use open::{
     preflight,
 };
 pub use phase::Phase;
+pub use publish::{Mounts, PublishedPort, published_ports};
 pub use route::{Backend, Route, RouteApp, RouteHealth, RouteSpec, Tls, service_name};
+pub use run_options::{Device, OptionError, RunOptions, Ulimit};
 pub use spec::{
-    AccessoryRef, ContainerOption, ContainerSpec, DatabaseRef, DrainMode, Duty, GateSettings,
-    HealthCheck, LogSettings, MigrateSpec, OptionError, PURPOSE_LABEL, ProxyWish, Spec,
-    TRANSACTION_LABEL,
+    ACCESSORY_LABEL, APPLICATION_LABEL, AccessoryRef, ContainerOption, ContainerSpec, DatabaseRef,
+    DrainMode, Duty, GateSettings, HealthCheck, LogSettings, MigrateSpec, PROXY_LABEL,
+    PURPOSE_LABEL, ProxyWish, Spec, TRANSACTION_LABEL,
 };
 pub use time::{Millis, UnixMillis};
 pub use verify::{Difference, verify_undone};
+pub use words::{CommandError, command_words};

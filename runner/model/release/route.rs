@@ -21,6 +21,9 @@ pub struct RouteSpec {
     /// Path prefixes; empty means all paths.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// Whether a prefix is taken away before the application sees the path.
+    #[serde(default)]
+    pub strips_paths: bool,
     /// The port inside the containers.
     pub app_port: u16,
     /// How TLS is ended; `None` means that the plain port is served.
@@ -29,6 +32,9 @@ pub struct RouteSpec {
     /// Further ports of the host without TLS and without redirect, for any name.
     #[serde(default)]
     pub plain_ports: Vec<u16>,
+    /// Whether the port without TLS is served, too, where TLS is on.
+    #[serde(default)]
+    pub serves_plain: bool,
     /// The path of the gate, and of the proxy's own check.
     pub health: RouteHealth,
 }

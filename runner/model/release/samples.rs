@@ -23,13 +23,16 @@ pub(crate) fn image(version: &str) -> ImageRef {
 
 pub(crate) fn container(host: &str, role: &str, duty: Duty, version: &str) -> ContainerSpec {
     let name = match duty {
-        Duty::WorkerAccessory => format!("shop-{role}"),
-        Duty::Migration => format!("shop-{role}"),
+        Duty::WorkerAccessory | Duty::Migration | Duty::Accessory | Duty::Proxy => {
+            format!("shop-{role}")
+        }
         Duty::Web | Duty::Worker => format!("shop-{role}-{version}"),
     };
     let env_file = match duty {
-        Duty::WorkerAccessory => Some(format!(".kamal/apps/shop/env/accessories/{role}.env")),
-        Duty::Migration => None,
+        Duty::WorkerAccessory | Duty::Accessory => {
+            Some(format!(".kamal/apps/shop/env/accessories/{role}.env"))
+        }
+        Duty::Migration | Duty::Proxy => None,
         Duty::Web | Duty::Worker => Some(format!(".kamal/apps/shop/env/roles/{role}.env")),
     };
     ContainerSpec {
@@ -67,12 +70,14 @@ pub(crate) fn route(host: &str) -> RouteSpec {
         app: "shop-web".to_owned(),
         hosts: vec!["shop.example.com".to_owned()],
         paths: Vec::new(),
+        strips_paths: true,
         app_port: 3000,
         tls: Some(Tls::Given {
             certificate: "CERTIFICATE".into(),
             key: "KEY".into(),
         }),
         plain_ports: vec![3002],
+        serves_plain: false,
         health: RouteHealth {
             path: "/up".to_owned(),
             interval: Millis::from_secs(1),

@@ -7,14 +7,24 @@ use super::{
     ids::{ContainerName, HostName, ReleaseVersion, RoleName, SecretName, ServiceName},
     image::ImageRef,
     paths::Paths,
+    publish::{Mounts, PublishedPort, published_ports},
     route::RouteSpec,
+    run_options::{self, OptionError, RunOptions},
     time::Millis,
 };
+use crate::kamal::env_file_value;
 
 /// Label that names the transaction which made a container; only ours carry it.
 pub const TRANSACTION_LABEL: &str = "runner.tx";
 /// Label of a one-off container that migrates.
 pub const PURPOSE_LABEL: &str = "runner.purpose";
+/// Label of an accessory on the application's image: the service and destination that it belongs
+/// to, by which it is found after it left the configuration.
+pub const APPLICATION_LABEL: &str = "runner.application";
+/// Label of an accessory on the application's image: its name in the configuration.
+pub const ACCESSORY_LABEL: &str = "runner.accessory";
+/// Label of the proxy's container: its driver.
+pub const PROXY_LABEL: &str = "runner.proxy";
 
 /// Everything that one release of one service wants, on all its hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +126,10 @@ pub enum Duty {
     WorkerAccessory,
     /// Migrates the database once and ends.
     Migration,
+    /// An accessory that deploys do not touch.
+    Accessory,
+    /// The proxy, which deploys do not touch.
+    Proxy,
 }
 
 /// One container on one host.
@@ -180,62 +194,69 @@ impl ContainerSpec {
 
     /// Memory in bytes, from `memory`; `None` where it is not limited.
     pub fn memory_bytes(&self) -> Result<Option<u64>, OptionError> {
-        let Some(value) = self.option("memory") else {
-            return Ok(None);
-        };
-        let wrong = || OptionError {
-            option: "memory",
-            value: value.to_owned(),
-        };
-        let unit = value.trim_start_matches(|c: char| c.is_ascii_digit());
-        let digits = value.strip_suffix(unit).unwrap_or(value);
-        let factor: u64 = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" => 1 << 10,
-            "m" | "mb" => 1 << 20,
-            "g" | "gb" => 1 << 30,
-            _ => return Err(wrong()),
-        };
-        let number: u64 = digits.parse().map_err(|_| wrong())?;
-        number.checked_mul(factor).map(Some).ok_or_else(wrong)
+        self.read_option("memory", run_options::bytes)
     }
 
     /// Processors in billionths, from `cpus`; `None` where they are not limited.
     pub fn nano_cpus(&self) -> Result<Option<u64>, OptionError> {
-        let Some(value) = self.option("cpus") else {
+        self.read_option("cpus", run_options::nano_cpus)
+    }
+
+    /// The options, with types for Docker's API.
+    pub fn run_options(&self) -> Result<RunOptions, OptionError> {
+        RunOptions::read(&self.options)
+    }
+
+    /// The ports, one for each number of a range.
+    pub fn published_ports(&self) -> Result<Vec<PublishedPort>, OptionError> {
+        let mut ports = Vec::new();
+        for text in &self.publish {
+            ports.extend(published_ports(text)?);
+        }
+        Ok(ports)
+    }
+
+    /// The volumes; those in the SSH user's home are made absolute with `home`.
+    pub fn mounts(&self, home: &str) -> Mounts {
+        Mounts::new(&self.volumes, home)
+    }
+
+    /// The environment as Docker's API takes it, `NAME=value`; `secret` gives values by name.
+    ///
+    /// Secrets are written as in Kamal's env file, so that a line break arrives as `\n`; what is
+    /// no secret comes later and counts where both have the same name, as with `docker run`.
+    pub fn environment<E>(
+        &self,
+        secret: impl Fn(&SecretName) -> Result<String, E>,
+    ) -> Result<Vec<String>, E> {
+        let mut variables = IndexMap::new();
+        for (name, key) in &self.secrets {
+            variables.insert(name.as_str(), env_file_value(&secret(key)?));
+        }
+        for (name, value) in &self.env {
+            variables.insert(name.as_str(), value.clone());
+        }
+        let line = |(name, value): (&str, String)| format!("{name}={value}");
+        Ok(variables.into_iter().map(line).collect())
+    }
+
+    fn read_option(
+        &self,
+        name: &str,
+        read: fn(&str) -> Option<u64>,
+    ) -> Result<Option<u64>, OptionError> {
+        let mut options = self.options.iter().rev();
+        let Some(value) = options
+            .find(|option| option.name == name)
+            .and_then(|option| option.value.as_deref())
+        else {
             return Ok(None);
         };
-        let wrong = || OptionError {
-            option: "cpus",
+        read(value).map(Some).ok_or_else(|| OptionError::Value {
+            option: name.to_owned(),
             value: value.to_owned(),
-        };
-        let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-        let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-        if whole.len() > 6 || fraction.len() > 9 || !digits(whole) || !digits(fraction) {
-            return Err(wrong());
-        }
-        let nano = format!("{whole}{fraction:0<9}")
-            .parse()
-            .map_err(|_| wrong())?;
-        Ok(Some(nano))
+        })
     }
-
-    fn option(&self, name: &str) -> Option<&str> {
-        let found = self
-            .options
-            .iter()
-            .rev()
-            .find(|option| option.name == name)?;
-        found.value.as_deref()
-    }
-}
-
-/// An option of a container whose value cannot be read: the user's file is at fault.
-#[derive(Debug, thiserror::Error)]
-#[error("`{value}` is no value for option `{option}`")]
-pub struct OptionError {
-    option: &'static str,
-    value: String,
 }
 
 /// One option of `docker run`, `--name value` or `--name`.
@@ -249,9 +270,11 @@ pub struct ContainerOption {
 }
 
 /// A health check that Docker runs inside the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// What is 0 is left to the image, and to Docker where the image has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// The shell command.
+    /// The shell command; the image's own where it is empty.
     pub command: String,
     /// Time between two checks.
     pub interval: Millis,
@@ -259,6 +282,9 @@ pub struct HealthCheck {
     pub timeout: Millis,
     /// Failures in a row that make it unhealthy.
     pub retries: u32,
+    /// Time from the start in which failures do not count.
+    #[serde(default)]
+    pub start_period: Millis,
 }
 
 /// How a container's output is kept.
@@ -404,6 +430,27 @@ mod tests {
             let read = with_option("cpus", text).nano_cpus();
             assert!(read.is_err() || text == "1.", "{text}");
         }
+    }
+
+    #[test]
+    fn secrets_arrive_as_from_an_env_file_and_clear_values_win() {
+        let mut container = samples::web("h1", "v1");
+        let secret = |name: &str| SecretName::new(name);
+        container.secrets = [("CA", "PEM"), ("BOTH", "PEM")]
+            .map(|(name, key)| (name.to_owned(), secret(key)))
+            .into();
+        container.env = [("BOTH", "clear"), ("TEXT", "a b")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let known = |name: &SecretName| match name.as_str() {
+            "PEM" => Ok("a\nb\"".to_owned()),
+            _ => Err(()),
+        };
+        let environment = container.environment(known);
+        let expected = ["CA=a\\nb\"", "BOTH=clear", "TEXT=a b"];
+        assert_eq!(environment.unwrap(), expected);
+        container.secrets.insert("X".to_owned(), secret("GONE"));
+        assert_eq!(container.environment(known), Err(()));
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub fn dynamic_file(specs: &[RouteSpec], route: &Route, transaction: &Transactio
         let headers = json!({ RELEASE_HEADER: transaction });
         let probe = json!({ "headers": { "customResponseHeaders": headers } });
         middlewares.insert(probe_name(&spec.app), probe);
+        if strips(spec) {
+            let prefixes = json!({ "stripPrefix": { "prefixes": spec.paths } });
+            middlewares.insert(strip_name(&spec.app), prefixes);
+        }
         if let Some(Tls::Given { .. }) = spec.tls {
             let files = Paths::certificate(&spec.app, transaction);
             certificates.push(json!({
@@ -79,7 +83,12 @@ fn add_routers(
     } else {
         WEB.to_owned()
     };
-    let mut entries = vec![(spec.app.clone(), named, main, tls)];
+    let mut entries = Vec::new();
+    if tls.is_some() && spec.serves_plain {
+        let name = format!("{}-{WEB}", spec.app);
+        entries.push((name, named.clone(), WEB.to_owned(), None));
+    }
+    entries.push((spec.app.clone(), named, main, tls));
     for port in &spec.plain_ports {
         let entry = plain_entry(*port);
         entries.push((format!("{}-{entry}", spec.app), any.clone(), entry, None));
@@ -90,11 +99,16 @@ fn add_routers(
         .find(|backend| backend.transaction == *transaction);
     for (name, rule, entry, tls) in entries {
         let mut router = json!({ "rule": rule, "entryPoints": [entry], "service": spec.app });
+        let mut for_probe = vec![probe_name(&spec.app)];
+        if let (true, Value::Object(router)) = (strips(spec), &mut router) {
+            for_probe.push(strip_name(&spec.app));
+            router.insert("middlewares".to_owned(), json!([strip_name(&spec.app)]));
+        }
         let mut probe = json!({
             "rule": format!("({rule}) && Header(`{PROBE_HEADER}`, `{transaction}`)"),
             "entryPoints": [entry],
             "service": ours.map_or_else(|| spec.app.clone(), |backend| backend.service(&app.app)),
-            "middlewares": [probe_name(&spec.app)],
+            "middlewares": for_probe,
             "priority": PROBE_PRIORITY,
         });
         if let Some(tls) = tls {
@@ -143,6 +157,14 @@ fn add_services(spec: &RouteSpec, app: &RouteApp, services: &mut Map<String, Val
 
 fn probe_name(name: &str) -> String {
     format!("{name}-probe")
+}
+
+fn strip_name(app: &str) -> String {
+    format!("{app}-strip")
+}
+
+fn strips(spec: &RouteSpec) -> bool {
+    spec.strips_paths && !spec.paths.is_empty()
 }
 
 fn rule(hosts: &[String], paths: &[String]) -> String {
@@ -326,6 +348,33 @@ mod tests {
         let text = dynamic_file(&[spec], &route, &id("t2"));
         assert!(
             text.contains("- \"web\"") && !text.contains("websecure"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn prefixes_are_taken_away_on_every_port_unless_they_are_kept() {
+        let mut spec = samples::route("h1");
+        spec.paths = vec!["/api".to_owned()];
+        let route = route(vec![backend("t2", 100, &["0123456789ab"])]);
+        let text = dynamic_file(&[spec.clone()], &route, &id("t2"));
+        // Two ports, a router and its probe on each, and the middleware itself.
+        assert_eq!(text.matches("shop-web-strip").count(), 5, "{text}");
+        assert!(text.contains("stripPrefix"), "{text}");
+        spec.strips_paths = false;
+        let text = dynamic_file(&[spec], &route, &id("t2"));
+        assert!(!text.contains("strip"), "{text}");
+    }
+
+    #[test]
+    fn without_redirect_the_plain_port_is_routed_too() {
+        let mut spec = samples::route("h1");
+        spec.serves_plain = true;
+        let route = route(vec![backend("t2", 100, &["0123456789ab"])]);
+        let text = dynamic_file(&[spec], &route, &id("t2"));
+        assert!(text.contains("shop-web-web:"), "{text}");
+        assert!(
+            text.contains("- \"web\"") && text.contains("- \"websecure\""),
             "{text}"
         );
     }
