@@ -29,6 +29,12 @@ pub(super) enum Verb {
     Check(CheckArguments),
     /// Evaluate an expression
     Eval(EvalArguments),
+    /// Say what would stop or endanger a deploy, before it begins
+    Doctor(DoctorArguments),
+    /// Print the deploy configuration with everything filled in and merged
+    Config(ConfigArguments),
+    /// Print secrets, or a single one
+    Secrets(SecretsArguments),
     /// Print the version
     Version,
 }
@@ -128,6 +134,77 @@ pub(super) struct EvalArguments {
     /// How the text is taken
     #[arg(long = "as", value_enum, default_value = "value")]
     pub(super) mode: EvalAs,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+/// Which project's deploy configuration is meant.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ProjectArguments {
+    /// The deploy configuration
+    #[arg(short, long, value_name = "FILE", default_value = "config/deploy.yml")]
+    pub(super) config_file: String,
+    /// The destination, whose file is laid over the configuration
+    #[arg(short, long, value_name = "DEST")]
+    pub(super) destination: Option<String>,
+}
+
+/// `runner doctor`.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    #[command(flatten)]
+    pub(super) project: ProjectArguments,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+/// `runner config`.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArguments {
+    #[command(flatten)]
+    pub(super) project: ProjectArguments,
+    /// The version [default: VERSION of the environment, else the commit]
+    #[arg(long, value_name = "V")]
+    pub(super) version: Option<String>,
+    /// Show the values of secrets
+    #[arg(long)]
+    pub(super) reveal_secrets: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+/// `runner secrets`.
+#[derive(Debug, Args)]
+pub(super) struct SecretsArguments {
+    #[command(subcommand)]
+    pub(super) verb: SecretsVerb,
+}
+
+/// What is asked of secrets.
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretsVerb {
+    /// Print all secrets with their values
+    Print(SecretsPrintArguments),
+    /// Print one value out of what `fetch` gave
+    Extract {
+        /// The secret's name, or the last part of it
+        name: String,
+        /// The JSON object
+        secrets: String,
+        /// Taken for Kamal's sake
+        #[arg(long, hide = true)]
+        inline: bool,
+    },
+}
+
+/// `runner secrets print`.
+#[derive(Debug, Args)]
+pub(super) struct SecretsPrintArguments {
+    #[command(flatten)]
+    pub(super) project: ProjectArguments,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,

@@ -5,15 +5,20 @@
 
 mod arguments;
 mod check;
+mod config;
 mod diagnostics;
+mod doctor;
 mod error;
 mod eval;
 mod preview;
+mod project;
 mod repository;
 mod run;
+mod secrets;
 mod settings;
 mod stop;
 mod trigger;
+mod world;
 
 use clap::Parser as _;
 
@@ -51,6 +56,9 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&runtime, &arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),
+        Verb::Doctor(arguments) => doctor::doctor(&arguments),
+        Verb::Config(arguments) => config::config(&arguments),
+        Verb::Secrets(arguments) => secrets::secrets(&arguments),
         Verb::Version => {
             write_line(&format!("runner {}", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::Success)

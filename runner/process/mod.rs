@@ -8,6 +8,7 @@
 //! 2.5 s more the whole tree is killed: the times of GitHub's `ProcessInvoker`, but sent to the
 //! group and not to the first process alone.
 
+mod capture;
 mod output;
 mod tree;
 
@@ -23,6 +24,7 @@ use thiserror::Error;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+pub use capture::{Captured, capture};
 pub use output::OutputSink;
 pub use tree::{adopt_orphans, kill_adopted, kill_tagged};
 

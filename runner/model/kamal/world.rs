@@ -18,6 +18,12 @@ pub trait World {
     /// command, which can hold secrets.
     fn run_command(&self, command: &str) -> Result<String, String>;
 
+    /// Runs a command line of a template, as the backticks of Ruby do: what it wrote counts, however
+    /// it ended.
+    fn run_template_command(&self, command: &str) -> Result<String, String> {
+        self.run_command(command)
+    }
+
     /// Answers `kamal secrets …` or `runner secrets …` inside a secrets file, given the words
     /// after `secrets`: `["fetch", "--adapter", …]`, `["extract", NAME, JSON]`.
     fn run_secrets_command(&self, arguments: &[String]) -> Result<String, String>;
@@ -64,6 +70,10 @@ impl World for WithDestination<'_> {
 
     fn run_command(&self, command: &str) -> Result<String, String> {
         self.world.run_command(command)
+    }
+
+    fn run_template_command(&self, command: &str) -> Result<String, String> {
+        self.world.run_template_command(command)
     }
 
     fn run_secrets_command(&self, arguments: &[String]) -> Result<String, String> {

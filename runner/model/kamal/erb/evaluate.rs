@@ -131,7 +131,7 @@ impl<'a> Evaluation<'a> {
             ExpressionKind::Text(segments) => self.text_of(segments)?.into(),
             ExpressionKind::Command(segments) => {
                 let command = self.text_of(segments)?;
-                let output = self.world.run_command(&command);
+                let output = self.world.run_template_command(&command);
                 output
                     .map_err(|reason| wrong(line, &format!("the command failed: {reason}")))?
                     .into()
