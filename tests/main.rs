@@ -16,6 +16,10 @@ mod docker;
 #[cfg(test)]
 mod eval;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
+mod pipelines;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod ssh;

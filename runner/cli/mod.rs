@@ -7,6 +7,7 @@ mod arguments;
 mod check;
 mod config;
 mod diagnostics;
+mod doctor;
 mod error;
 mod eval;
 mod preview;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&runtime, &arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),
+        Verb::Doctor(arguments) => doctor::doctor(&arguments),
         Verb::Config(arguments) => config::config(&arguments),
         Verb::Secrets(arguments) => secrets::secrets(&arguments),
         Verb::Version => {

@@ -39,7 +39,7 @@ impl Project {
         let machine = Machine::new(&folder, destination);
         let reading = kamal::read(&arguments.config_file, destination, &machine);
         Ok(Self::from_reading(
-            reading,
+            &reading,
             folder,
             machine,
             destination,
@@ -64,7 +64,7 @@ impl Project {
             reading = kamal::read(&arguments.config_file, None, &machine);
         }
         Ok(Self::from_reading(
-            reading,
+            &reading,
             folder,
             machine,
             destination,
@@ -73,18 +73,18 @@ impl Project {
     }
 
     fn from_reading(
-        reading: Reading,
+        reading: &Reading,
         folder: PathBuf,
         machine: Machine,
         destination: Option<&str>,
         format: Format,
     ) -> Result<Self, ExitCode> {
         let Some(config) = reading.config.clone() else {
-            refuse(&reading, format);
+            refuse(reading, format);
             return Err(ExitCode::Invalid);
         };
         for found in &reading.diagnostics {
-            write_note(&rendered(&reading, found));
+            write_note(&rendered(reading, found));
         }
         Ok(Self {
             folder,

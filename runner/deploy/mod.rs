@@ -1,1 +1,48 @@
 //! Carries a release's operations out on hosts: one transaction over the whole fleet.
+//!
+//! [`open`] gives a [`Transaction`]; [`Transaction::advance_to`] runs phases,
+//! [`Transaction::finish`] and [`Transaction::undo`] end it. What is done is planned by
+//! [`crate::release`]; this room alone changes hosts, resolves secrets when it acts, and keeps the
+//! lease. Whoever wants to show what happens implements [`Progress`].
+//!
+//! # How it works
+//! Each host has one SSH connection ([`Host`]): its Docker daemon, its containers and its proxy
+//! are reached through channels of it. Hosts work at once ([`Fleet`]). Small files are written by
+//! one script for neighbouring operations, under `flock`, with the fence checked there. One task
+//! renews the lease; it ends with the transaction.
+
+mod accessory;
+mod apply;
+mod backup;
+mod carry;
+mod container;
+mod error;
+mod fleet;
+mod gate;
+mod host;
+mod http;
+mod image;
+mod lease;
+mod machine;
+mod opening;
+mod probe;
+mod progress;
+mod project;
+mod proxy;
+mod script;
+mod settings;
+mod transaction;
+mod world;
+
+pub use accessory::AccessoryBoot;
+pub use error::{OpError, OpenError, PhaseError};
+pub use fleet::{Away, Fleet};
+pub use host::Host;
+pub use image::{BuildWishes, ImageError};
+pub use opening::{
+    Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
+};
+pub use progress::{Event, Progress, Silent};
+pub use settings::{Reach, SecretTexts, Settings};
+pub use transaction::{Ending, Transaction};
+pub use world::ProjectWorld;

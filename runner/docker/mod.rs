@@ -14,6 +14,7 @@ mod build_progress;
 mod build_session;
 mod container;
 mod credentials;
+mod distribution;
 mod dockerignore;
 mod engine;
 mod error;

@@ -3,4 +3,5 @@
 pub(crate) mod images;
 pub(crate) mod process;
 pub(crate) mod registry;
+pub(crate) mod servers;
 pub(crate) mod sshd;

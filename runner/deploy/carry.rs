@@ -1,0 +1,401 @@
+//! Stages of operations, carried out over the fleet.
+//!
+//! Hosts work at once, each in the order of its operations; a stage begins when the one before it
+//! ended everywhere. Stages that concern a single host and the same one are one stage, and its
+//! neighbouring small files are one command. Between operations it is asked whether to stop and
+//! whether the lease is still trusted.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    apply::{Act, Step},
+    error::OpError,
+    fleet::Fleet,
+    host::Host,
+    lease::Lease,
+    machine,
+    progress::{Event, Progress},
+    script::Done,
+    settings::Settings,
+};
+use crate::release::{HostName, Journal, Op, Phase, Stage, TransactionId, Verb};
+
+/// What is needed to carry stages out.
+#[derive(Clone, Copy)]
+pub(super) struct Carrier<'a> {
+    pub(super) fleet: &'a Fleet,
+    pub(super) settings: &'a Settings,
+    pub(super) lease: Option<&'a Lease>,
+    pub(super) dead: Option<&'a TransactionId>,
+    pub(super) progress: &'a dyn Progress,
+    /// Stops between operations, and ends those that only wait.
+    pub(super) stop: &'a CancellationToken,
+    /// In an undo other hosts go on after a failure.
+    pub(super) undoing: bool,
+}
+
+/// An operation that did not go well.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) op: Op,
+    pub(super) phase: Phase,
+    pub(super) error: OpError,
+}
+
+/// How far it came.
+#[derive(Debug)]
+pub(super) struct Carried {
+    /// The journal as it was recorded last.
+    pub(super) journal: Journal,
+    /// What failed; empty if all went well.
+    pub(super) failures: Vec<Failed>,
+    /// Whether it was stopped from outside before the end.
+    pub(super) stopped: bool,
+}
+
+/// What one host did of a stage.
+#[derive(Default)]
+struct HostDone {
+    recorded: Option<Journal>,
+    failure: Option<Failed>,
+    stopped: bool,
+}
+
+/// A step with the phase that it belongs to.
+type Phased = (Phase, Step);
+
+impl Carrier<'_> {
+    /// Carries out all stages, or stops at the first that fails.
+    pub(super) async fn carry(&self, journal: &Journal, stages: &[Stage]) -> Carried {
+        let mut current = journal.clone();
+        let meter = Meter::new(self.progress, self.undoing);
+        let mut carried = Carried {
+            journal: journal.clone(),
+            failures: Vec::new(),
+            stopped: false,
+        };
+        for stage in joined(stages) {
+            let steps = with_journals(stage, &current);
+            let mut by_host: Vec<(HostName, Vec<Phased>)> = Vec::new();
+            for (phase, step) in steps {
+                let host = step.op.host.clone();
+                match by_host.iter_mut().find(|(name, _)| *name == host) {
+                    Some((_, steps)) => steps.push((phase, step)),
+                    None => by_host.push((host, vec![(phase, step)])),
+                }
+            }
+            // Another host's failure ends the waits of the rest, but in an undo.
+            let halt = self.stop.child_token();
+            let work = by_host
+                .iter()
+                .map(|(name, steps)| self.host(name, steps, &current, &meter, &halt));
+            for done in join_all(work).await {
+                if let Some(recorded) = done
+                    .recorded
+                    .filter(|journal| journal.phase >= current.phase)
+                {
+                    current = recorded;
+                }
+                carried.failures.extend(done.failure);
+                carried.stopped |= done.stopped;
+            }
+            let failed = !carried.failures.is_empty();
+            if (failed && !self.undoing) || carried.stopped {
+                break;
+            }
+        }
+        meter.end(carried.failures.is_empty() && !carried.stopped);
+        carried.stopped &= self.stop.is_cancelled();
+        carried.journal = current;
+        carried
+    }
+
+    async fn host(
+        &self,
+        name: &HostName,
+        steps: &[Phased],
+        journal: &Journal,
+        meter: &Meter<'_>,
+        halt: &CancellationToken,
+    ) -> HostDone {
+        let mut done = HostDone::default();
+        let Some(host) = self.fleet.host(name) else {
+            done.failure = steps.first().map(|(phase, step)| Failed {
+                op: step.op.clone(),
+                phase: *phase,
+                error: OpError::NotReady(format!("`{name}` is not connected")),
+            });
+            return done;
+        };
+        let mut rest = steps;
+        while let Some((phase, first)) = rest.first() {
+            if halt.is_cancelled() {
+                done.stopped = true;
+                return done;
+            }
+            if let Some(lease) = self.lease
+                && let Err(error) = lease.check().await
+            {
+                done.failure = Some(self.failed(first, *phase, error, meter));
+                return done;
+            }
+            let (segment, later) = rest.split_at(segment_length(rest));
+            rest = later;
+            self.segment(host, segment, journal, meter, halt, &mut done)
+                .await;
+            if done.failure.is_some() || done.stopped {
+                if !self.undoing {
+                    halt.cancel();
+                }
+                return done;
+            }
+        }
+        done
+    }
+
+    /// Operations that ride in one command, or that run at once.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, all of one host's work"
+    )]
+    async fn segment(
+        &self,
+        host: &Host,
+        segment: &[Phased],
+        journal: &Journal,
+        meter: &Meter<'_>,
+        halt: &CancellationToken,
+        done: &mut HostDone,
+    ) {
+        let act = Act {
+            journal,
+            settings: self.settings,
+            dead: self.dead,
+        };
+        for (phase, step) in segment {
+            meter.begin(&step.op.host, *phase);
+        }
+        let start = Instant::now();
+        let small = segment
+            .first()
+            .is_some_and(|(_, step)| step.op.verb.is_small_file());
+        let results: Vec<Done> = if small {
+            let steps: Vec<Step> = segment.iter().map(|(_, step)| step.clone()).collect();
+            host.apply_files(&steps, act).await
+        } else {
+            let run = segment
+                .iter()
+                .map(|(_, step)| host.apply(&step.op, act, halt));
+            let results = join_all(run).await.into_iter();
+            results
+                .map(|result| result.map_or_else(Done::Failed, |()| Done::Well))
+                .collect()
+        };
+        let took = start.elapsed();
+        for ((phase, step), result) in segment.iter().zip(results) {
+            match result {
+                Done::Well => {
+                    if let Some(recorded) = &step.journal {
+                        done.recorded = Some(recorded.clone());
+                    }
+                    self.progress.tell(Event::Did {
+                        op: Box::new(step.op.clone()),
+                        took,
+                    });
+                }
+                Done::Failed(OpError::Cancelled) => done.stopped = true,
+                Done::Failed(error) => {
+                    let failed = self.failed(step, *phase, error, meter);
+                    if !step.op.best_effort && done.failure.is_none() {
+                        done.failure = Some(failed);
+                    }
+                }
+                Done::LeftOut => {}
+            }
+        }
+    }
+
+    fn failed(&self, step: &Step, phase: Phase, error: OpError, meter: &Meter<'_>) -> Failed {
+        let reason = self
+            .settings
+            .masker
+            .mask(&error.chain())
+            .as_str()
+            .to_owned();
+        let best_effort = step.op.best_effort;
+        if !best_effort {
+            meter.fail(&step.op.host);
+        }
+        self.progress.tell(Event::Failed {
+            op: Box::new(step.op.clone()),
+            reason,
+            best_effort,
+        });
+        Failed {
+            op: step.op.clone(),
+            phase,
+            error,
+        }
+    }
+}
+
+/// Stages that follow each other and concern the same single host become one.
+fn joined(stages: &[Stage]) -> Vec<Vec<(Phase, Op)>> {
+    let only_host = |ops: &[(Phase, Op)]| {
+        let first = ops.first().map(|(_, op)| op.host.clone())?;
+        ops.iter().all(|(_, op)| op.host == first).then_some(first)
+    };
+    let mut joined: Vec<Vec<(Phase, Op)>> = Vec::new();
+    for stage in stages {
+        let ops: Vec<_> = stage
+            .ops
+            .iter()
+            .map(|op| (stage.phase, op.clone()))
+            .collect();
+        match joined.last_mut() {
+            Some(last) if only_host(last).is_some() && only_host(last) == only_host(&ops) => {
+                last.extend(ops);
+            }
+            _ => joined.push(ops),
+        }
+    }
+    joined
+}
+
+/// Gives each operation that writes the journal its text.
+fn with_journals(ops: Vec<(Phase, Op)>, current: &Journal) -> Vec<Phased> {
+    let mut next = current.clone();
+    let mut steps = Vec::new();
+    for (phase, op) in ops {
+        let recorded = match &op.verb {
+            Verb::Record { phase } => Some(*phase),
+            Verb::Commit { .. } => Some(Phase::Committed),
+            _ => None,
+        };
+        let journal = recorded.map(|phase| {
+            if phase > next.phase {
+                next = next.clone().at(phase, machine::now());
+            }
+            next.clone()
+        });
+        steps.push((phase, Step { op, journal }));
+    }
+    steps
+}
+
+/// How many operations from the first on can be carried out together.
+fn segment_length(steps: &[Phased]) -> usize {
+    let Some((_, first)) = steps.first() else {
+        return 0;
+    };
+    let together = |verb: &Verb| {
+        if first.op.verb.is_small_file() {
+            return verb.is_small_file();
+        }
+        match (&first.op.verb, verb) {
+            (one, other) if prepares(one) => prepares(other),
+            (
+                Verb::Create { .. }
+                | Verb::Start { .. }
+                | Verb::Gate { .. }
+                | Verb::AwaitAnswer { .. }
+                | Verb::Stop { .. }
+                | Verb::Remove { .. },
+                other,
+            ) => mem::discriminant(&first.op.verb) == mem::discriminant(other),
+            _ => false,
+        }
+    };
+    1 + steps
+        .iter()
+        .skip(1)
+        .take_while(|(_, step)| together(&step.op.verb))
+        .count()
+}
+
+/// What a host is asked for before a release comes: none of it relies on another.
+fn prepares(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::CreateNetwork { .. }
+            | Verb::CheckProxy { .. }
+            | Verb::CheckAccessory { .. }
+            | Verb::Pull { .. }
+    )
+}
+
+/// Tells when a host begins a phase and when it has reached it.
+struct Meter<'a> {
+    progress: &'a dyn Progress,
+    undoing: bool,
+    open: Mutex<HashMap<HostName, (Phase, Instant)>>,
+}
+
+impl<'a> Meter<'a> {
+    fn new(progress: &'a dyn Progress, undoing: bool) -> Self {
+        Self {
+            progress,
+            undoing,
+            open: Mutex::new(HashMap::new()),
+        }
+    }
+
+    fn begin(&self, host: &HostName, phase: Phase) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get(host) {
+            Some((current, _)) if *current == phase => return,
+            Some((current, since)) => self.reached(host, *current, *since),
+            None => {}
+        }
+        open.insert(host.clone(), (phase, Instant::now()));
+        let undoing = self.undoing;
+        self.progress.tell(Event::Began {
+            host: host.clone(),
+            phase,
+            undoing,
+        });
+    }
+
+    fn fail(&self, host: &HostName) {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(host);
+    }
+
+    fn end(self, well: bool) {
+        let open = self
+            .open
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (host, (phase, since)) in open {
+            if well {
+                let (undoing, took) = (self.undoing, since.elapsed());
+                self.progress.tell(Event::Reached {
+                    host,
+                    phase,
+                    undoing,
+                    took,
+                });
+            }
+        }
+    }
+
+    fn reached(&self, host: &HostName, phase: Phase, since: Instant) {
+        let (host, undoing, took) = (host.clone(), self.undoing, since.elapsed());
+        self.progress.tell(Event::Reached {
+            host,
+            phase,
+            undoing,
+            took,
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! The proxies in front of the containers.
+//!
+//! A driver boots its proxy, waits until the proxy itself shows a route, and proves a switch by a
+//! request to the host's real ports. Who answers is data ([`crate::release::Route`]); the file of
+//! a route is written by a transaction, under its fence.
+
+mod traefik;
+
+pub use traefik::TraefikSettings;
+
+use super::{error::OpError, host::Host};
+use crate::release::{ProxyWish, RouteSpec, TransactionId};
+
+/// Checks that this program can drive the proxy that a release wants.
+pub(super) fn supported(wish: &ProxyWish) -> Result<(), OpError> {
+    match wish.driver.as_str() {
+        "traefik" => Ok(()),
+        other => Err(OpError::Unsupported(format!("proxy driver `{other}`"))),
+    }
+}
+
+impl Host {
+    /// Checks that the proxy runs and answers.
+    pub(super) async fn check_proxy(&self, wish: &ProxyWish) -> Result<(), OpError> {
+        supported(wish)?;
+        traefik::check(self, wish.container.as_str()).await
+    }
+
+    /// Waits until the proxy's own API shows some groups and no longer shows others.
+    pub(super) async fn await_route(
+        &self,
+        proxy: &ProxyWish,
+        shows: &[String],
+        gone: &[String],
+    ) -> Result<(), OpError> {
+        supported(proxy)?;
+        traefik::await_services(self, proxy.container.as_str(), shows, gone).await
+    }
+
+    /// Proves by requests to the host's real ports that `transaction` answers.
+    pub(super) async fn prove(
+        &self,
+        proxy: &ProxyWish,
+        routes: &[RouteSpec],
+        transaction: &TransactionId,
+    ) -> Result<(), OpError> {
+        supported(proxy)?;
+        traefik::prove(self, proxy.container.as_str(), routes, transaction).await
+    }
+
+    /// Starts the proxy with these settings; there already and the same: only sees to it that it
+    /// runs. Returns whether it was started anew.
+    ///
+    /// # Errors
+    /// A port is taken, the image is not to be had, another proxy is there.
+    pub async fn boot_proxy(
+        &self,
+        settings: &TraefikSettings,
+        login: Option<&crate::docker::Credentials>,
+        anew: bool,
+    ) -> Result<bool, OpError> {
+        traefik::boot(self, settings, login, anew).await
+    }
+}
