@@ -1,6 +1,7 @@
 //! What the tests of several rooms need.
 
 pub(crate) mod images;
+pub(crate) mod project;
 pub(crate) mod process;
 pub(crate) mod registry;
 pub(crate) mod servers;
