@@ -96,7 +96,8 @@ pub struct Built {
 impl Engine {
     /// Builds an image; `on_line` gets what the build says, line by line.
     ///
-    /// Dropping the future cancels the build.
+    /// Dropping the future cancels the build. A Dockerfile that `.dockerignore` leaves out is used
+    /// all the same; BuildKit then also sees it in the context.
     ///
     /// # Errors
     /// [`DockerError::BuildStep`] names the instruction that failed; [`DockerError::Context`];

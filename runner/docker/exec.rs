@@ -1,10 +1,15 @@
-//! Commands in running containers.
+//! Commands in running containers, and containers as commands.
 
 use std::time::Duration;
 
-use bollard::exec::{CreateExecOptions, StartExecResults};
-use futures_util::StreamExt as _;
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use bollard::{
+    container::{AttachContainerResults, LogOutput},
+    errors::Error as BollardError,
+    exec::{CreateExecOptions, StartExecResults},
+    query_parameters::AttachContainerOptionsBuilder,
+};
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
     Chunk, DockerError, Engine, Env, StdStream,
@@ -91,25 +96,69 @@ impl Engine {
         else {
             return Err(self.interrupted(&action, "the daemon detached the command"));
         };
+        self.talk(&action, stdin, &mut input, &mut output, on_output)
+            .await?;
+        self.code_of(&action, &id).await
+    }
+
+    /// Feeds one side and reads the other to its end.
+    async fn talk(
+        &self,
+        action: &str,
+        stdin: Option<&mut (dyn AsyncRead + Send + Unpin)>,
+        input: &mut (impl AsyncWrite + Unpin),
+        output: &mut (impl Stream<Item = Result<LogOutput, BollardError>> + Unpin),
+        on_output: &mut (dyn FnMut(Chunk) + Send),
+    ) -> Result<(), DockerError> {
         let feed = async {
             // A command need not read what it is given, so a broken pipe is no error.
             if let Some(stdin) = stdin {
-                let _unread = tokio::io::copy(stdin, &mut input).await;
+                let _unread = tokio::io::copy(stdin, input).await;
             }
             let _closed = input.shutdown().await;
             std::future::pending::<()>().await;
         };
         let read = async {
             while let Some(item) = output.next().await {
-                on_output(Chunk::of(item.map_err(|e| self.failed(&action, e))?));
+                on_output(Chunk::of(item.map_err(|e| self.failed(action, e))?));
             }
             Ok(())
         };
         tokio::select! {
-            outcome = read => outcome?,
-            () = feed => {}
+            outcome = read => outcome,
+            () = feed => Ok(()),
         }
-        self.code_of(&action, &id).await
+    }
+
+    /// Starts a created container, with its streams, and returns its code when it has ended.
+    ///
+    /// Nothing that it says is missed, whatever its log driver. `stdin` needs a container with
+    /// `open_stdin`. If the future is dropped, the container goes on.
+    ///
+    /// # Errors
+    /// As [`Self::start`], or the connection broke.
+    pub async fn run_attached(
+        &self,
+        container: &str,
+        stdin: Option<&mut (dyn AsyncRead + Send + Unpin)>,
+        on_output: &mut (dyn FnMut(Chunk) + Send),
+    ) -> Result<i64, DockerError> {
+        let action = format!("attach to container `{container}`");
+        let options = AttachContainerOptionsBuilder::default()
+            .stream(true)
+            .stdin(stdin.is_some())
+            .stdout(true)
+            .stderr(true)
+            .build();
+        let attach = self.docker.attach_container(container, Some(options));
+        let AttachContainerResults {
+            mut output,
+            mut input,
+        } = self.within(WORK, &action, attach).await?;
+        self.start(container).await?;
+        self.talk(&action, stdin, &mut input, &mut output, on_output)
+            .await?;
+        self.wait(container).await
     }
 
     /// Runs a command with `stdin` and keeps what it says.

@@ -57,6 +57,9 @@ pub struct LogOptions {
 impl Engine {
     /// Reads a container's logs; dropping the stream ends it.
     ///
+    /// A daemon that is followed to the container's end may leave out a last line that has no
+    /// end; [`Self::run_attached`] does not depend on logs.
+    ///
     /// Each item is an error if there is no such container, its log driver cannot be read, or
     /// the connection breaks.
     pub fn logs(

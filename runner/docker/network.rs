@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
+use bollard::{
+    models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest},
+    query_parameters::ListNetworksOptionsBuilder,
+};
 use serde_json::json;
 
 use super::{
@@ -48,6 +51,27 @@ impl Engine {
         }
     }
 
+    /// Lists networks that carry all these labels, each `key` or `key=value`; who is in them is not
+    /// told.
+    ///
+    /// # Errors
+    /// The daemon could not be asked.
+    pub async fn networks(&self, labels: &[String]) -> Result<Vec<Network>, DockerError> {
+        let options = ListNetworksOptionsBuilder::default()
+            .filters(&label_filter(labels))
+            .build();
+        let list = self.docker.list_networks(Some(options));
+        let found = self.within(QUICK, "list networks", list).await?;
+        let network = |found: bollard::models::Network| Network {
+            id: found.id.unwrap_or_default(),
+            name: found.name.unwrap_or_default(),
+            driver: found.driver.unwrap_or_default(),
+            labels: found.labels.unwrap_or_default().into_iter().collect(),
+            containers: Vec::new(),
+        };
+        Ok(found.into_iter().map(network).collect())
+    }
+
     /// Makes sure that a bridge network of this name exists; `true` if it was created.
     ///
     /// # Errors
@@ -65,11 +89,37 @@ impl Engine {
         let body = json!({
             "Name": name, "Driver": "bridge", "CheckDuplicate": true, "Labels": labels,
         });
-        match self.post_json(&action, "/networks/create", &body).await {
-            Ok(_) => Ok(true),
-            Err(e) if e.is_conflict() => Ok(false),
-            Err(e) => Err(e),
+        let created = match self.post_json(&action, "/networks/create", &body).await {
+            Ok(created) => created,
+            Err(e) if e.is_conflict() => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        let id = created
+            .get("Id")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        if self.is_first_of_its_name(name, id).await? {
+            return Ok(true);
         }
+        self.remove_network(id).await.map(|_| false)
+    }
+
+    /// Those daemons keep that promise only for calls that come one after another. Of several
+    /// who created at once, all but the first take theirs back.
+    async fn is_first_of_its_name(&self, name: &str, id: &str) -> Result<bool, DockerError> {
+        let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+        let options = ListNetworksOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let list = self.docker.list_networks(Some(options));
+        let found = self.within(QUICK, "list networks", list).await?;
+        let first = found
+            .into_iter()
+            .filter(|network| network.name.as_deref() == Some(name))
+            .min_by_key(|network| (network.created, network.id.clone()));
+        Ok(first
+            .and_then(|network| network.id)
+            .is_none_or(|first| first == id))
     }
 
     /// Joins a container to a network under more names; one that is in it already stays as it is.

@@ -168,13 +168,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Waits until the command has ended and its outputs are read to their ends.
+    /// Waits until the command has ended; what it still says is dropped.
     ///
     /// # Errors
     /// The session was lost before that.
     pub async fn wait(mut self) -> Result<Exit, SshError> {
-        let mut rest = (Vec::new(), Vec::new());
-        self.drain(&mut rest.0, &mut rest.1).await
+        let (mut nowhere, mut either) = (tokio::io::sink(), tokio::io::sink());
+        let (out, err) = tokio::join!(
+            tokio::io::copy(&mut self.stdio, &mut nowhere),
+            tokio::io::copy(&mut self.stderr, &mut either),
+        );
+        out.and(err).map_err(|e| self.shared.broken(&e))?;
+        let exit = (&mut self.exit).await.map_err(|_| self.shared.lost())?;
+        self.disarm();
+        Ok(exit)
     }
 
     pub(super) async fn talk(mut self, stdin: &[u8]) -> Result<Output, SshError> {
@@ -198,14 +205,6 @@ impl Process {
             stderr,
             exit,
         })
-    }
-
-    async fn drain(&mut self, out: &mut Vec<u8>, err: &mut Vec<u8>) -> Result<Exit, SshError> {
-        let (a, b) = tokio::join!(self.stdio.read_to_end(out), self.stderr.read_to_end(err));
-        a.and(b).map_err(|e| self.shared.broken(&e))?;
-        let exit = (&mut self.exit).await.map_err(|_| self.shared.lost())?;
-        self.disarm();
-        Ok(exit)
     }
 
     fn disarm(&mut self) {

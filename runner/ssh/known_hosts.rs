@@ -261,7 +261,6 @@ mod tests {
         let revoked = |line: u32| Verdict::Revoked {
             place: format!("f:{line}"),
         };
-        // `h` and `[h]:2121` hashed by ssh-keygen -H's own algorithm with a fixed salt.
         let table = [
             (format!("h {ed}"), 22, Verdict::Known),
             (format!("H {ed}"), 22, Verdict::Known),

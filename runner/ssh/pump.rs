@@ -209,8 +209,8 @@ impl Pump {
     fn next_wish(&mut self) -> Option<Opening> {
         self.queue.retain(|open| !open.is_cancelled());
         let room = self.sessions() < self.session_limit;
-        let fits = |open: &Box<Open>| room || !matches!(open.target, Target::Command(_));
-        if let Some(index) = self.queue.iter().position(fits) {
+        let fits = |open: &Open| room || !matches!(open.target, Target::Command(_));
+        if let Some(index) = self.queue.iter().position(|open| fits(open)) {
             return self.queue.remove(index).map(Opening::Wanted);
         }
         let lonely = self.idle.is_none() && self.sessions() == 0 && self.queue.is_empty();

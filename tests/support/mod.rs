@@ -1,4 +1,6 @@
 //! What the tests of several rooms need.
 
+pub(crate) mod images;
 pub(crate) mod process;
+pub(crate) mod registry;
 pub(crate) mod sshd;

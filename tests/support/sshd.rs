@@ -1,6 +1,7 @@
 //! A real SSH server with keys of its own, on a free port of 127.0.0.1.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::Read as _,
     net::{TcpListener, TcpStream},
@@ -50,7 +51,7 @@ impl Sshd {
         let mut keys = String::new();
         if !settings.contains("HostKey ") {
             for kind in ["ed25519", "ecdsa", "rsa"] {
-                keys += &format!("HostKey {}/host_{kind}\n", at.display());
+                writeln!(keys, "HostKey {}/host_{kind}", at.display()).unwrap();
             }
         }
         let settings = settings.replace("FOLDER", &at.display().to_string());
