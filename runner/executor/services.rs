@@ -289,7 +289,11 @@ impl JobContainers {
             .iter()
             .filter(|container| is_wanted(&container.labels))
             .map(|container| engine.remove_container(&container.id, true, true));
-        for error in join_all(removed).await.iter().filter_map(|r| r.as_ref().err()) {
+        for error in join_all(removed)
+            .await
+            .iter()
+            .filter_map(|r| r.as_ref().err())
+        {
             say(error);
         }
         let networks = engine.networks(labels).await.unwrap_or_default();

@@ -1,8 +1,8 @@
 //! What the tests of several rooms need.
 
 pub(crate) mod images;
-pub(crate) mod project;
 pub(crate) mod process;
+pub(crate) mod project;
 pub(crate) mod registry;
 pub(crate) mod servers;
 pub(crate) mod sshd;
