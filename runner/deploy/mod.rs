@@ -29,6 +29,7 @@ mod probe;
 mod progress;
 mod project;
 mod proxy;
+mod release;
 mod script;
 mod settings;
 mod transaction;
@@ -43,6 +44,7 @@ pub use opening::{
     Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
 };
 pub use progress::{Event, Progress, Silent};
+pub use release::{Access, ReleaseError, ReleaseFacts};
 pub use settings::{Reach, SecretTexts, Settings};
 pub use transaction::{Ending, Transaction};
-pub use world::ProjectWorld;
+pub use world::{ProjectWorld, extract_secret};
