@@ -12,6 +12,8 @@ mod check;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod docker;
 #[cfg(test)]
 mod eval;

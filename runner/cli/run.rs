@@ -216,9 +216,10 @@ fn execute(
     let reporter: Box<dyn Reporter> = match arguments.format {
         Format::Json => Box::new(JsonLines::new(std::io::stdout())),
         Format::Text => Box::new(Console::new(
-            anstream::stdout(),
+            std::io::stdout(),
             ConsoleStyle {
                 is_debug: arguments.debug,
+                is_colored: settings::is_colored(),
             },
         )),
     };

@@ -60,6 +60,12 @@ pub(super) fn work_folder() -> PathBuf {
     variable("RUNNER_WORK").map_or_else(|| std::env::temp_dir().join("runner-work"), PathBuf::from)
 }
 
+/// Tells whether standard output is for eyes that see colours: a terminal, unless `NO_COLOR` or
+/// `CLICOLOR_FORCE` say otherwise.
+pub(super) fn is_colored() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// Starts the log of the program itself, on standard error: `RUNNER_LOG=debug` shows more.
 pub(super) fn start_tracing() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RUNNER_LOG")

@@ -1,6 +1,6 @@
 //! Containers: from what a release wants to what the daemon is asked for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::{
     error::OpError,
@@ -10,10 +10,10 @@ use super::{
 use crate::{
     docker::{
         ContainerSpec as Wanted, DockerError, Env, HealthCheck, LogSettings, Publish,
-        RestartPolicy, Ulimit, parse_bytes,
+        RestartPolicy, Ulimit,
     },
     release::{
-        ContainerId, ContainerName, ContainerOption, ContainerSpec, ImageRef, TransactionId,
+        ContainerId, ContainerName, ContainerSpec, ImageRef, Millis, RunOptions, TransactionId,
     },
 };
 
@@ -21,44 +21,45 @@ use crate::{
 ///
 /// # Errors
 /// A value cannot be read, an option is not supported, a secret has no value.
-pub(super) fn wanted(spec: &ContainerSpec, secrets: &SecretTexts) -> Result<Wanted, OpError> {
+pub(super) fn wanted(
+    spec: &ContainerSpec,
+    home: &str,
+    secrets: &SecretTexts,
+) -> Result<Wanted, OpError> {
     let name = spec.created_as();
     let wrong = |reason: String| OpError::Container {
         container: name.clone(),
         reason,
     };
-    let mut env = Vec::new();
-    for (variable, value) in &spec.env {
-        env.push((variable.clone(), value.clone()));
-    }
-    for (variable, secret) in &spec.secrets {
-        env.push((variable.clone(), secrets.get(secret)?.to_owned()));
-    }
-    let publish = spec.publish.iter().map(|text| Publish::parse(text));
-    let restart = RestartPolicy::parse(&spec.restart).map_err(|e| wrong(e.to_string()))?;
+    let environment = spec.environment(|secret| secrets.get(secret).map(str::to_owned))?;
+    let env = environment.into_iter().filter_map(|line| {
+        line.split_once('=')
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+    });
+    let publish = spec.published_ports()?.into_iter().map(|port| Publish {
+        host_ip: port.address.unwrap_or_default(),
+        host_port: port.outside.unwrap_or(0),
+        container_port: port.inside,
+        protocol: port.protocol,
+    });
+    let mounts = spec.mounts(home);
     let mut wanted = Wanted {
         name: name.to_string(),
         image: spec.image.exact(),
         command: (!spec.command.is_empty()).then(|| spec.command.clone()),
-        env: Env(env),
+        env: Env(env.collect()),
         labels: spec.labels.clone().into_iter().collect(),
-        volumes: spec.volumes.clone(),
-        publish: publish
-            .collect::<Result<_, _>>()
-            .map_err(|e| wrong(e.to_string()))?,
+        volumes: mounts.binds.into_iter().chain(mounts.anonymous).collect(),
+        publish: publish.collect(),
         network: spec.networks.first().cloned(),
         hostname: spec.hostname.clone(),
-        restart,
-        memory: spec.memory_bytes()?,
-        #[expect(clippy::cast_precision_loss, reason = "processors are few")]
-        cpus: spec.nano_cpus()?.map(|nano| nano as f64 / 1e9),
-        health: spec.health_check.as_ref().map(|check| HealthCheck {
-            command: Some(check.command.clone()),
-            interval: Some(check.interval.to_duration()),
-            timeout: Some(check.timeout.to_duration()),
-            start_period: None,
-            retries: Some(check.retries),
-        }),
+        restart: RestartPolicy::parse(&spec.restart).map_err(|e| wrong(e.to_string()))?,
+        health: spec
+            .health_check
+            .as_ref()
+            .map(health)
+            .transpose()
+            .map_err(wrong)?,
         log: (spec.logging.driver.is_some() || !spec.logging.options.is_empty()).then(|| {
             LogSettings {
                 driver: spec.logging.driver.clone().unwrap_or_default(),
@@ -68,100 +69,105 @@ pub(super) fn wanted(spec: &ContainerSpec, secrets: &SecretTexts) -> Result<Want
         stop_timeout: Some(Duration::from_secs(spec.stop_timeout.to_secs())),
         ..Wanted::default()
     };
-    for option in &spec.options {
-        apply_option(&mut wanted, option).map_err(wrong)?;
-    }
+    let options = spec.run_options()?;
+    refuse_options(&options)
+        .map_err(|option| wrong(format!("option `{option}` is not supported")))?;
+    apply_options(&mut wanted, options);
     Ok(wanted)
 }
 
-/// Takes one option of `docker run` over.
-fn apply_option(wanted: &mut Wanted, option: &ContainerOption) -> Result<(), String> {
-    let text = option.value.clone().unwrap_or_default();
-    let number = || {
-        text.parse::<i64>()
-            .map_err(|_| format!("`{text}` is no number for option `{}`", option.name))
-    };
-    let bytes = || parse_bytes(&text).map_err(|e| e.to_string());
-    let is_on = option.value.as_deref().is_none_or(|value| value == "true");
-    match option.name.as_str() {
-        // Read by the release itself.
-        "memory" | "cpus" => {}
-        "cpu-shares" => wanted.cpu_shares = Some(number()?),
-        "pids-limit" => wanted.pids_limit = Some(number()?),
-        "memory-swap" if text == "-1" => wanted.memory_swap = Some(-1),
-        "memory-swap" => wanted.memory_swap = Some(i64::try_from(bytes()?).unwrap_or(i64::MAX)),
-        "shm-size" => wanted.shm_size = Some(bytes()?),
-        "user" => wanted.user = Some(text),
-        "group-add" => wanted.groups.push(text),
-        "workdir" => wanted.workdir = Some(text),
-        "hostname" => wanted.hostname = Some(text),
-        "entrypoint" => wanted.entrypoint = Some(vec![text]),
-        "add-host" => wanted.extra_hosts.push(text),
-        "dns" => wanted.dns.push(text),
-        "network-alias" => wanted.aliases.push(text),
-        "init" => wanted.init = Some(is_on),
-        "read-only" => wanted.read_only = is_on,
-        "privileged" => wanted.privileged = is_on,
-        "tty" => wanted.tty = is_on,
-        "interactive" => wanted.open_stdin = is_on,
-        "cap-add" => wanted.cap_add.push(text),
-        "cap-drop" => wanted.cap_drop.push(text),
-        "security-opt" => wanted.security_options.push(text),
-        "device" => wanted.devices.push(text),
-        "stop-signal" => wanted.stop_signal = Some(text),
-        "platform" => wanted.platform = Some(text),
-        "volume" => wanted.volumes.push(text),
-        "publish" => wanted
-            .publish
-            .push(Publish::parse(&text).map_err(|e| e.to_string())?),
-        "restart" => wanted.restart = RestartPolicy::parse(&text).map_err(|e| e.to_string())?,
-        "tmpfs" => {
-            let (path, options) = text.split_once(':').unwrap_or((&text, ""));
-            wanted.tmpfs.insert(path.to_owned(), options.to_owned());
+fn health(check: &crate::release::HealthCheck) -> Result<HealthCheck, String> {
+    if check.command.is_empty() {
+        let text = "other times for the image's own health check are not supported; name its command with `health-cmd`";
+        return Err(text.to_owned());
+    }
+    let given = |span: Millis| (span > Millis(0)).then(|| span.to_duration());
+    Ok(HealthCheck {
+        command: Some(check.command.clone()),
+        interval: given(check.interval),
+        timeout: given(check.timeout),
+        start_period: given(check.start_period),
+        retries: (check.retries > 0).then_some(check.retries),
+    })
+}
+
+/// Names the first option that a container of ours cannot have.
+fn refuse_options(options: &RunOptions) -> Result<(), &'static str> {
+    for (name, is_set) in [
+        ("memory-reservation", options.memory_reservation.is_some()),
+        ("memory-swappiness", options.memory_swappiness.is_some()),
+        ("cpu-period", options.cpu_period.is_some()),
+        ("cpu-quota", options.cpu_quota.is_some()),
+        ("cpuset-cpus", options.cpuset_cpus.is_some()),
+        ("cpuset-mems", options.cpuset_mems.is_some()),
+        ("blkio-weight", options.blkio_weight.is_some()),
+        ("oom-kill-disable", options.oom_kill_disable.is_some()),
+        ("oom-score-adj", options.oom_score_adj.is_some()),
+        ("gpus", options.gpus.is_some()),
+        ("volumes-from", !options.volumes_from.is_empty()),
+        ("storage-opt", !options.storage_opt.is_empty()),
+        ("domainname", options.domainname.is_some()),
+        ("runtime", options.runtime.is_some()),
+        ("cgroup-parent", options.cgroup_parent.is_some()),
+        ("ipc", options.ipc.is_some()),
+        ("pid", options.pid.is_some()),
+        ("uts", options.uts.is_some()),
+        ("userns", options.userns.is_some()),
+        ("cgroupns", options.cgroupns.is_some()),
+        ("dns-search", !options.dns_search.is_empty()),
+        ("dns-option", !options.dns_options.is_empty()),
+    ] {
+        if is_set {
+            return Err(name);
         }
-        "sysctl" => drop(pair(&mut wanted.sysctls, &text)?),
-        "label" => drop(pair(&mut wanted.labels, &text)?),
-        "ulimit" => wanted.ulimits.push(ulimit(&text)?),
-        "stop-timeout" => {
-            let seconds = u64::try_from(number()?).unwrap_or(0);
-            wanted.stop_timeout = Some(Duration::from_secs(seconds));
-        }
-        "health-cmd" => health(wanted).command = Some(text),
-        "health-interval" => health(wanted).interval = Some(span(&text)?),
-        "health-timeout" => health(wanted).timeout = Some(span(&text)?),
-        "health-start-period" => health(wanted).start_period = Some(span(&text)?),
-        "health-retries" => {
-            health(wanted).retries = Some(u32::try_from(number()?).unwrap_or(0));
-        }
-        other => return Err(format!("option `{other}` is not supported")),
     }
     Ok(())
 }
 
-fn health(wanted: &mut Wanted) -> &mut HealthCheck {
-    wanted.health.get_or_insert_default()
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| format!("`{text}` is no span of time"))
-}
-
-fn pair(map: &mut BTreeMap<String, String>, text: &str) -> Result<Option<String>, String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` has no `=`"))?;
-    Ok(map.insert(key.to_owned(), value.to_owned()))
-}
-
-fn ulimit(text: &str) -> Result<Ulimit, String> {
-    let wrong = || format!("`{text}` is no limit like `nofile=1024:2048`");
-    let (name, limits) = text.split_once('=').ok_or_else(wrong)?;
-    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-    Ok(Ulimit {
-        name: name.to_owned(),
-        soft: soft.parse().map_err(|_| wrong())?,
-        hard: hard.parse().map_err(|_| wrong())?,
-    })
+/// Takes the options of `docker run` over.
+fn apply_options(wanted: &mut Wanted, options: RunOptions) {
+    wanted.memory = options.memory;
+    wanted.memory_swap = options.memory_swap;
+    #[expect(clippy::cast_precision_loss, reason = "processors are few")]
+    let cpus = options.nano_cpus.map(|nano| nano as f64 / 1e9);
+    wanted.cpus = cpus;
+    wanted.cpu_shares = options.cpu_shares;
+    wanted.pids_limit = options.pids_limit;
+    wanted.shm_size = options.shm_size;
+    wanted.user = options.user;
+    wanted.groups = options.group_add;
+    wanted.workdir = options.workdir;
+    wanted.entrypoint = options.entrypoint.map(|word| vec![word]);
+    wanted.extra_hosts = options.extra_hosts;
+    wanted.dns = options.dns;
+    wanted.aliases = options.network_aliases;
+    wanted.init = options.init;
+    wanted.read_only = options.read_only;
+    wanted.privileged = options.privileged;
+    wanted.tty = options.tty;
+    wanted.open_stdin = options.interactive;
+    wanted.cap_add = options.cap_add;
+    wanted.cap_drop = options.cap_drop;
+    wanted.security_options = options.security_opt;
+    wanted.stop_signal = options.stop_signal;
+    wanted.tmpfs = options.tmpfs.into_iter().collect();
+    wanted.sysctls = options.sysctls.into_iter().collect();
+    let device = |device: crate::release::Device| {
+        format!(
+            "{}:{}:{}",
+            device.host, device.container, device.permissions
+        )
+    };
+    wanted.devices = options.devices.into_iter().map(device).collect();
+    let limit = |limit: crate::release::Ulimit| Ulimit {
+        name: limit.name,
+        soft: limit.soft,
+        hard: limit.hard,
+    };
+    wanted.ulimits = options.ulimits.into_iter().map(limit).collect();
+    if options.no_healthcheck {
+        wanted.health = Some(HealthCheck::default());
+    }
 }
 
 impl Host {
@@ -172,7 +178,7 @@ impl Host {
         secrets: &SecretTexts,
         transaction: &TransactionId,
     ) -> Result<ContainerId, OpError> {
-        let wanted = wanted(spec, secrets)?;
+        let wanted = wanted(spec, &self.home, secrets)?;
         let name = spec.created_as();
         let id = match self.engine.create_container(&wanted).await {
             Ok(id) => ContainerId::new(id),

@@ -21,6 +21,8 @@ pub struct Host {
     pub ssh: Connection,
     /// Its Docker daemon.
     pub engine: Engine,
+    /// The home folder of the SSH user there.
+    pub home: String,
 }
 
 impl Host {
@@ -30,11 +32,22 @@ impl Host {
     /// The host or its daemon is not reachable.
     pub async fn connect(name: &HostName, reach: &Reach) -> Result<Self, OpError> {
         let ssh = Connection::connect(&reach.address(name), &reach.options).await?;
-        let engine = Engine::over_ssh(&ssh, &reach.socket).await?;
+        let asked = Command::new("pwd -P").limit(SCRIPT);
+        let (engine, home) = tokio::try_join!(
+            async { Ok::<_, OpError>(Engine::over_ssh(&ssh, &reach.socket).await?) },
+            async { Ok(ssh.exec(&asked).await?) },
+        )?;
+        let home = String::from_utf8_lossy(&home.stdout).trim_end().to_owned();
+        if !home.starts_with('/') {
+            return Err(OpError::NotReady(format!(
+                "`{name}` does not tell the home folder of its user"
+            )));
+        }
         Ok(Self {
             name: name.clone(),
             ssh,
             engine,
+            home,
         })
     }
 

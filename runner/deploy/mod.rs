@@ -44,6 +44,7 @@ pub use opening::{
     Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
 };
 pub use progress::{Event, Progress, Silent};
+pub use project::{Project, ProjectError, ProjectPlace, Revision, VersionError};
 pub use release::{Access, ReleaseError, ReleaseFacts};
 pub use settings::{Reach, SecretTexts, Settings};
 pub use transaction::{Ending, Transaction};

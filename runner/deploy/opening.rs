@@ -198,9 +198,11 @@ pub async fn end_left_open(
 fn validate(spec: &Spec, settings: &Settings) -> Result<(), OpenError> {
     let migration = spec.migrate.iter().map(|migrate| &migrate.container);
     for container in spec.containers.iter().chain(migration) {
-        container::wanted(container, &settings.secrets).map_err(|source| OpenError::Invalid {
-            host: container.host.clone(),
-            source: Box::new(source),
+        container::wanted(container, "/", &settings.secrets).map_err(|source| {
+            OpenError::Invalid {
+                host: container.host.clone(),
+                source: Box::new(source),
+            }
         })?;
     }
     for route in &spec.routes {

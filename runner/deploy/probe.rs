@@ -14,9 +14,10 @@ use super::{
 use crate::{
     docker::{Image, Listed, State},
     release::{
-        Answer, ContainerId, ContainerName, Digest, Duty, Fence, Found, HostState, LockDetails,
-        LockFound, Millis, PURPOSE_LABEL, ProxyFound, RouteFile, Spec, TRANSACTION_LABEL,
-        TransactionId, UnixMillis, paths, traefik,
+        ACCESSORY_LABEL, APPLICATION_LABEL, Answer, ContainerId, ContainerName, Digest, Duty,
+        Fence, Found, HostState, LockDetails, LockFound, Millis, PROXY_LABEL, PURPOSE_LABEL,
+        ProxyFound, RoleName, RouteFile, Spec, TRANSACTION_LABEL, TransactionId, UnixMillis, paths,
+        traefik,
     },
 };
 
@@ -232,16 +233,29 @@ fn found(spec: &Spec, listed: &Listed, digests: &HashMap<&str, Digest>) -> Optio
     let wanted = spec.destination.as_deref().unwrap_or_default();
     let transaction = label(TRANSACTION_LABEL).and_then(|id| TransactionId::parse(id).ok());
     let of_service = service == spec.service.as_str() && destination == wanted;
-    let worker = spec.containers.iter().find(|container| {
-        container.duty == Duty::WorkerAccessory
-            && (service == container.name.as_str() || listed.name == container.name.as_str())
-    });
+    let stem = service_and_destination(spec);
+    let worker = match label(APPLICATION_LABEL) {
+        Some(application) => label(ACCESSORY_LABEL)
+            .filter(|_| application == stem)
+            .map(RoleName::from),
+        // One that Kamal started, or `docker run`.
+        None => spec
+            .containers
+            .iter()
+            .find(|container| {
+                container.duty == Duty::WorkerAccessory
+                    && (service == container.name.as_str()
+                        || listed.name == container.name.as_str())
+            })
+            .map(|container| container.role.clone()),
+    };
     if !of_service && worker.is_none() {
         return None;
     }
     let one_off = label(PURPOSE_LABEL).is_some();
+    let is_accessory = worker.is_some();
     let role = match worker {
-        Some(worker) => Some(worker.role.clone()),
+        Some(role) => Some(role),
         None => label("role").filter(|_| !one_off).map(Into::into),
     };
     let release = role
@@ -259,13 +273,20 @@ fn found(spec: &Spec, listed: &Listed, digests: &HashMap<&str, Digest>) -> Optio
             State::Running | State::Restarting | State::Paused
         ),
         answered: None,
-        accessory: worker.is_some(),
+        accessory: is_accessory,
         created: UnixMillis(
             u64::try_from(listed.created)
                 .unwrap_or(0)
                 .saturating_mul(1000),
         ),
     })
+}
+
+fn service_and_destination(spec: &Spec) -> String {
+    match &spec.destination {
+        Some(destination) => format!("{}-{destination}", spec.service),
+        None => spec.service.to_string(),
+    }
 }
 
 /// The release in a container's name, without what an exchange of names adds to it.
@@ -363,12 +384,15 @@ async fn find_proxy(
         return Ok(None);
     };
     let known = ["kamal-proxy", "traefik", "caddy", "nginx", "haproxy"];
+    let labelled = found.labels.get(PROXY_LABEL).map(String::as_str);
     let driver = known
         .iter()
         .find(|driver| found.image.contains(**driver))
         .or_else(|| known.iter().find(|driver| listed.name.contains(**driver)));
     Ok(Some(ProxyFound {
-        driver: driver.map_or_else(|| found.image.clone(), |driver| (*driver).to_owned()),
+        driver: labelled
+            .or(driver.copied())
+            .map_or_else(|| found.image.clone(), str::to_owned),
         container: ContainerName::new(listed.name.clone()),
         running: found.is_running(),
         ports: found.ports.iter().map(|port| port.host_port).collect(),

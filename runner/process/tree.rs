@@ -104,13 +104,17 @@ pub(super) async fn kill_family(root: Pid, family: &Family) {
 }
 
 /// Ends all processes whose environment holds `NAME=value`, with their descendants.
+///
+/// Looks only at what came from the runner: nothing of a job can be anywhere else.
 pub async fn kill_tagged(name: &str, value: &str) {
+    if has_no_children() {
+        return;
+    }
     let entry = format!("{name}={value}");
     kill_rounds(|table| {
-        let tagged = table
-            .keys()
-            .copied()
-            .filter(|pid| is_tagged(*pid, entry.as_bytes()));
+        let own = HashSet::from([Pid::this().as_raw()]);
+        let tagged = descendants(table, &own).into_iter();
+        let tagged = tagged.filter(|pid| is_tagged(*pid, entry.as_bytes()));
         descendants(table, &tagged.collect())
     })
     .await;
@@ -120,6 +124,9 @@ pub async fn kill_tagged(name: &str, value: &str) {
 ///
 /// For the end of a run, when no job is left that could own any of it.
 pub async fn kill_adopted() {
+    if has_no_children() {
+        return;
+    }
     let own = Pid::this().as_raw();
     kill_rounds(|table| {
         let mut found = descendants(table, &HashSet::from([own]));
@@ -127,6 +134,19 @@ pub async fn kill_adopted() {
         found
     })
     .await;
+}
+
+/// Tells whether nothing at all came from the runner that is still there; a look at a few files
+/// where a walk over all processes takes milliseconds.
+fn has_no_children() -> bool {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return false;
+    };
+    threads.flatten().all(|thread| {
+        // A kernel without these files cannot tell.
+        std::fs::read_to_string(thread.path().join("children"))
+            .is_ok_and(|list| list.trim().is_empty())
+    })
 }
 
 async fn kill_rounds(find: impl Fn(&HashMap<i32, Process>) -> HashSet<i32>) {

@@ -20,18 +20,20 @@ const TAIL: usize = 10;
 pub struct ConsoleStyle {
     /// Whether debug lines are shown.
     pub is_debug: bool,
+    /// Whether colours are written: they are for terminals.
+    pub is_colored: bool,
 }
 
 /// Writes a run as lines: what began, what it printed, how it ended and how long it took.
 ///
-/// Colours are written always; the writer below (`anstream`) takes them out where nobody can see
-/// them.
+/// Each event is written at once, in one piece.
 #[derive(Debug)]
 pub struct Console<W> {
     out: W,
     style: ConsoleStyle,
     jobs: BTreeMap<JobKey, Job>,
     width: usize,
+    palette: Palette,
 }
 
 #[derive(Debug)]
@@ -44,19 +46,37 @@ struct Job {
     end: Option<JobEnd>,
 }
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-
-fn color(color: AnsiColor) -> Style {
-    color.on_default()
+/// The styles of a console; all empty where colours are not wanted.
+#[derive(Debug, Clone, Copy)]
+struct Palette {
+    bold: Style,
+    dim: Style,
+    red: Style,
+    green: Style,
+    yellow: Style,
+    cyan: Style,
 }
 
-fn sign(conclusion: Conclusion) -> (&'static str, Style) {
-    match conclusion {
-        Conclusion::Success => ("✓", color(AnsiColor::Green)),
-        Conclusion::Failure => ("✗", color(AnsiColor::Red).bold()),
-        Conclusion::Cancelled => ("■", color(AnsiColor::Yellow)),
-        Conclusion::Skipped => ("-", DIM),
+impl Palette {
+    fn new(is_colored: bool) -> Self {
+        let style = |style: Style| if is_colored { style } else { Style::new() };
+        Self {
+            bold: style(Style::new().bold()),
+            dim: style(Style::new().dimmed()),
+            red: style(AnsiColor::Red.on_default().bold()),
+            green: style(AnsiColor::Green.on_default()),
+            yellow: style(AnsiColor::Yellow.on_default()),
+            cyan: style(AnsiColor::Cyan.on_default()),
+        }
+    }
+
+    fn sign(&self, conclusion: Conclusion) -> (&'static str, Style) {
+        match conclusion {
+            Conclusion::Success => ("✓", self.green),
+            Conclusion::Failure => ("✗", self.red),
+            Conclusion::Cancelled => ("■", self.yellow),
+            Conclusion::Skipped => ("-", self.dim),
+        }
     }
 }
 
@@ -79,18 +99,26 @@ impl<W: Write> Console<W> {
             style,
             jobs: BTreeMap::new(),
             width: 0,
+            palette: Palette::new(style.is_colored),
         }
     }
 
-    /// Writes a line behind the name of its job.
-    fn line(&mut self, job: JobKey, text: &str) {
+    /// Returns what stands before every line of a job: its name.
+    fn prefix(&self, job: JobKey) -> String {
+        let dim = self.palette.dim;
         let name = self
             .jobs
             .get(&job)
             .map_or("", |job| job.planned.name.as_str());
         let padding = " ".repeat(self.width.saturating_sub(name.chars().count()));
+        format!("{dim}{name}{padding}{dim:#} ")
+    }
+
+    /// Writes a line behind the name of its job.
+    fn line(&mut self, job: JobKey, text: &str) {
+        let line = format!("{}{text}\n", self.prefix(job));
         // A reader that went away ends nobody's run.
-        drop(writeln!(self.out, "{DIM}{name}{padding}{DIM:#} {text}"));
+        drop(self.out.write_all(line.as_bytes()));
     }
 
     fn step_named(&mut self, job: JobKey, step: u32, name: &str) {
@@ -100,35 +128,46 @@ impl<W: Write> Console<W> {
     }
 
     fn step_started(&mut self, job: JobKey, step: u32, name: &str) {
+        let bold = self.palette.bold;
         self.step_named(job, step, name);
-        self.line(job, &format!("{BOLD}▸ {name}{BOLD:#}"));
+        self.line(job, &format!("{bold}▸ {name}{bold:#}"));
     }
 
+    /// Writes output: many lines at once, since a step can print gigabytes.
     fn output(&mut self, job: JobKey, step: u32, stream: Stream, text: &str) {
         if stream == Stream::Debug && !self.style.is_debug {
             return;
         }
+        let dim = self.palette.dim;
+        let (before, after) = match stream {
+            Stream::Step => (format!("{}{dim}│{dim:#} ", self.prefix(job)), String::new()),
+            Stream::Runner | Stream::Debug => {
+                (format!("{}{dim}│ ", self.prefix(job)), format!("{dim:#}"))
+            }
+        };
+        let mut block = String::with_capacity(text.len() * 2);
         for line in text.lines() {
-            if let Some(job) = self.jobs.get_mut(&job) {
-                let tail = job.tails.entry(step).or_default();
-                tail.push_back(line.to_owned());
-                if tail.len() > TAIL {
-                    tail.pop_front();
-                }
-            }
-            match stream {
-                Stream::Step => self.line(job, &format!("{DIM}│{DIM:#} {line}")),
-                Stream::Runner | Stream::Debug => self.line(job, &format!("{DIM}│ {line}{DIM:#}")),
-            }
+            block.push_str(&before);
+            block.push_str(line);
+            block.push_str(&after);
+            block.push('\n');
+        }
+        drop(self.out.write_all(block.as_bytes()));
+        if let Some(job) = self.jobs.get_mut(&job) {
+            let tail = job.tails.entry(step).or_default();
+            let last: Vec<&str> = text.lines().rev().take(TAIL).collect();
+            tail.extend(last.into_iter().rev().map(str::to_owned));
+            let surplus = tail.len().saturating_sub(TAIL);
+            tail.drain(..surplus);
         }
     }
 
     fn annotation(&mut self, job: JobKey, annotation: &Annotation) {
         let word = annotation.level.as_str();
         let style = match annotation.level {
-            AnnotationLevel::Notice => color(AnsiColor::Cyan),
-            AnnotationLevel::Warning => color(AnsiColor::Yellow),
-            AnnotationLevel::Error => color(AnsiColor::Red).bold(),
+            AnnotationLevel::Notice => self.palette.cyan,
+            AnnotationLevel::Warning => self.palette.yellow,
+            AnnotationLevel::Error => self.palette.red,
         };
         let place = match (&annotation.file, annotation.line) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),
@@ -158,6 +197,7 @@ impl<W: Write> Console<W> {
         ends: (Conclusion, Conclusion),
         milliseconds: u64,
     ) {
+        let Palette { dim, .. } = self.palette;
         let (outcome, conclusion) = ends;
         let Some(known) = self.jobs.get_mut(&job) else {
             return;
@@ -168,7 +208,7 @@ impl<W: Write> Console<W> {
         } else {
             known.tails.remove(&step);
         }
-        let (sign, style) = sign(conclusion);
+        let (sign, style) = self.palette.sign(conclusion);
         let took = format_duration(Duration::from_millis(milliseconds));
         let note = if outcome == conclusion {
             ""
@@ -176,16 +216,17 @@ impl<W: Write> Console<W> {
             ", failed, but may (continue-on-error)"
         };
         if outcome == Conclusion::Skipped {
-            self.line(job, &format!("{DIM}{sign} {name} (skipped){DIM:#}"));
+            self.line(job, &format!("{dim}{sign} {name} (skipped){dim:#}"));
         } else {
             self.line(
                 job,
-                &format!("{style}{sign}{style:#} {name} {DIM}({took}{note}){DIM:#}"),
+                &format!("{style}{sign}{style:#} {name} {dim}({took}{note}){dim:#}"),
             );
         }
     }
 
     fn deployment(&mut self, job: JobKey, progress: &DeployProgress) {
+        let Palette { bold, dim, .. } = self.palette;
         let phase = &progress.phase;
         let host = progress
             .host
@@ -193,14 +234,14 @@ impl<W: Write> Console<W> {
             .map_or(String::new(), |host| format!("{host}: "));
         let took = progress.milliseconds.map_or(String::new(), |milliseconds| {
             format!(
-                " {DIM}({}){DIM:#}",
+                " {dim}({}){dim:#}",
                 format_duration(Duration::from_millis(milliseconds))
             )
         });
         self.line(
             job,
             &format!(
-                "{DIM}│{DIM:#} {BOLD}{phase}{BOLD:#} {host}{}{took}",
+                "{dim}│{dim:#} {bold}{phase}{bold:#} {host}{}{took}",
                 progress.text
             ),
         );
@@ -212,7 +253,7 @@ impl<W: Write> Console<W> {
         for job in jobs.values() {
             self.job_summary(job);
         }
-        let (sign, style) = sign(outcome.conclusion);
+        let (sign, style) = self.palette.sign(outcome.conclusion);
         let word = if outcome.is_timed_out {
             "timed out"
         } else {
@@ -228,12 +269,13 @@ impl<W: Write> Console<W> {
     }
 
     fn job_summary(&mut self, job: &Job) {
+        let Palette { bold, dim, .. } = self.palette;
         let end = job.end.as_ref();
         let conclusion = end.map_or(Conclusion::Cancelled, |end| end.conclusion);
-        let (sign, style) = sign(conclusion);
+        let (sign, style) = self.palette.sign(conclusion);
         let took = end.map_or(String::new(), |end| {
             format!(
-                " {DIM}({}){DIM:#}",
+                " {dim}({}){dim:#}",
                 format_duration(Duration::from_millis(end.milliseconds))
             )
         });
@@ -248,10 +290,10 @@ impl<W: Write> Console<W> {
             let name = job.steps.get(step).map_or("", String::as_str);
             drop(writeln!(
                 self.out,
-                "  {BOLD}{name}{BOLD:#} failed; its last lines:"
+                "  {bold}{name}{bold:#} failed; its last lines:"
             ));
             for line in job.tails.get(step).into_iter().flatten() {
-                drop(writeln!(self.out, "  {DIM}│{DIM:#} {line}"));
+                drop(writeln!(self.out, "  {dim}│{dim:#} {line}"));
             }
         }
     }
@@ -259,11 +301,12 @@ impl<W: Write> Console<W> {
 
 impl<W: Write + Send> Reporter for Console<W> {
     fn report(&mut self, event: &RunEvent) {
+        let Palette { bold, dim, .. } = self.palette;
         match event {
             RunEvent::RunStarted { workflow, event } => {
                 drop(writeln!(
                     self.out,
-                    "{BOLD}{workflow}{BOLD:#} {DIM}on {event}{DIM:#}"
+                    "{bold}{workflow}{bold:#} {dim}on {event}{dim:#}"
                 ));
             }
             RunEvent::JobPlanned { job, planned } => {
@@ -313,7 +356,7 @@ impl<W: Write + Send> Reporter for Console<W> {
                 }
                 if end.conclusion == Conclusion::Skipped {
                     let reason = end.reason.as_ref().map_or("", |reason| reason.as_str());
-                    self.line(*job, &format!("{DIM}- skipped: {reason}{DIM:#}"));
+                    self.line(*job, &format!("{dim}- skipped: {reason}{dim:#}"));
                 }
             }
             RunEvent::RunFinished { outcome } => self.run_finished(*outcome),

@@ -2,6 +2,7 @@
 
 pub(crate) mod images;
 pub(crate) mod process;
+pub(crate) mod project;
 pub(crate) mod registry;
 pub(crate) mod servers;
 pub(crate) mod sshd;

@@ -6,10 +6,8 @@
 
 mod traefik;
 
-pub use traefik::TraefikSettings;
-
-use super::{error::OpError, host::Host};
-use crate::release::{ProxyWish, RouteSpec, TransactionId};
+use super::{error::OpError, host::Host, settings::Settings};
+use crate::release::{ProxyWish, RouteSpec, TransactionId, from_kamal::ProxySpec};
 
 /// Checks that this program can drive the proxy that a release wants.
 pub(super) fn supported(wish: &ProxyWish) -> Result<(), OpError> {
@@ -48,17 +46,22 @@ impl Host {
         traefik::prove(self, proxy.container.as_str(), routes, transaction).await
     }
 
-    /// Starts the proxy with these settings; there already and the same: only sees to it that it
-    /// runs. Returns whether it was started anew.
+    /// Starts the proxy; there already and the same: only sees to it that it runs. Returns whether
+    /// it was started.
+    ///
+    /// `anew` replaces one that is there, which cuts its connections.
     ///
     /// # Errors
     /// A port is taken, the image is not to be had, another proxy is there.
     pub async fn boot_proxy(
         &self,
-        settings: &TraefikSettings,
-        login: Option<&crate::docker::Credentials>,
+        spec: &ProxySpec,
+        settings: &Settings,
         anew: bool,
     ) -> Result<bool, OpError> {
-        traefik::boot(self, settings, login, anew).await
+        match spec.driver.as_str() {
+            "traefik" => traefik::boot(self, spec, settings, anew).await,
+            other => Err(OpError::Unsupported(format!("proxy driver `{other}`"))),
+        }
     }
 }

@@ -1,32 +1,27 @@
 //! Traefik with its file provider.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     deploy::{
+        container,
         error::OpError,
         host::Host,
         http::{self, Answer},
         script::quote,
+        settings::Settings,
     },
-    docker::{ContainerSpec, Credentials, Publish, RestartPolicy},
     release::{
-        ContainerName, ImageRef, Millis, RouteSpec, TransactionId, paths,
-        traefik::{
-            PROBE_HEADER, RELEASE_HEADER, StaticSettings, WEB, WEB_SECURE, plain_entry,
-            runner_file, static_file,
-        },
+        RouteSpec, TransactionId,
+        from_kamal::{OPS_PORT, ProxySpec},
+        paths,
+        traefik::{PROBE_HEADER, RELEASE_HEADER, WEB, WEB_SECURE, plain_entry},
     },
 };
 
-/// The port of Traefik's own API, inside its container; it is never published.
-const OPS_PORT: u16 = 8082;
 /// How long Traefik may take to show a change.
 const SHOWN: Duration = Duration::from_secs(15);
 /// How long Traefik may take to start.
@@ -34,145 +29,59 @@ const STARTED: Duration = Duration::from_secs(30);
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The label with what the container was started from.
-const SETTINGS_LABEL: &str = "runner.proxy";
-
-/// What Traefik is started with on one host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraefikSettings {
-    /// The container's name.
-    pub container: ContainerName,
-    /// The image.
-    pub image: ImageRef,
-    /// The networks: the first at creation.
-    pub networks: Vec<String>,
-    /// The port without TLS.
-    pub http_port: u16,
-    /// The port with TLS.
-    pub https_port: u16,
-    /// Whether the port without TLS redirects to the one with it.
-    pub redirect: bool,
-    /// Further ports without TLS and without redirect.
-    pub plain_ports: Vec<u16>,
-    /// Addresses whose forwarded headers are believed.
-    pub trusted: Vec<String>,
-    /// Certificates that Traefik gets itself.
-    pub acme: Option<crate::release::traefik::Acme>,
-}
-
-impl TraefikSettings {
-    /// The ports of the host that Traefik holds.
-    pub fn ports(&self) -> Vec<u16> {
-        let mut ports = vec![self.http_port, self.https_port];
-        ports.extend(&self.plain_ports);
-        ports
-    }
-
-    fn static_file(&self) -> String {
-        static_file(&StaticSettings {
-            http_port: self.http_port,
-            https_port: self.https_port,
-            redirect: self.redirect,
-            plain_ports: self.plain_ports.clone(),
-            ops_address: format!(":{OPS_PORT}"),
-            trusted: self.trusted.clone(),
-            acme: self.acme.clone(),
-            grace: Millis::from_secs(30),
-        })
-    }
-
-    fn container(&self, home: &str) -> ContainerSpec {
-        let mount = |path: &str, inside: &str, mode: &str| format!("{home}/{path}:{inside}{mode}");
-        let publish = |port: u16| Publish {
-            host_ip: String::new(),
-            host_port: port,
-            container_port: port,
-            protocol: "tcp".to_owned(),
-        };
-        let ports: BTreeSet<u16> = self.ports().into_iter().collect();
-        ContainerSpec {
-            name: self.container.to_string(),
-            image: self.image.exact(),
-            volumes: vec![
-                mount(paths::STATIC, "/etc/traefik/traefik.yml", ":ro"),
-                mount(paths::DYNAMIC, paths::DYNAMIC_INSIDE, ":ro"),
-                mount(paths::CERTIFICATES, paths::CERTIFICATES_INSIDE, ":ro"),
-                mount(paths::ACME, "/acme", ""),
-            ],
-            publish: ports.into_iter().map(publish).collect(),
-            network: self.networks.first().cloned(),
-            restart: RestartPolicy::UnlessStopped,
-            stop_timeout: Some(Duration::from_secs(40)),
-            labels: BTreeMap::from([(SETTINGS_LABEL.to_owned(), self.mark())]),
-            ..ContainerSpec::default()
-        }
-    }
-
-    /// Tells two settings apart, so that a change is seen without reading files on the host.
-    fn mark(&self) -> String {
-        use sha2::{Digest as _, Sha256};
-        let text = format!(
-            "{}\n{}\n{:?}",
-            self.static_file(),
-            self.image,
-            self.networks
-        );
-        hex::encode(Sha256::digest(text.as_bytes()))
-    }
-}
+const SETTINGS_LABEL: &str = "runner.proxy.settings";
 
 /// Starts Traefik, or sees to it that it runs.
 pub(super) async fn boot(
     host: &Host,
-    settings: &TraefikSettings,
-    login: Option<&Credentials>,
+    spec: &ProxySpec,
+    settings: &Settings,
     anew: bool,
 ) -> Result<bool, OpError> {
-    let home = write_files(host, settings).await?;
-    for network in &settings.networks {
-        host.engine
-            .ensure_network(network, &BTreeMap::new())
-            .await?;
-    }
-    let name = settings.container.as_str();
+    let name = spec.container.name.as_str();
+    let mark = mark(spec);
     let found = host.engine.container(name).await?;
-    if let Some(found) = &found {
-        let same = found.labels.get(SETTINGS_LABEL) == Some(&settings.mark());
-        if !found.labels.contains_key(SETTINGS_LABEL) && !anew {
-            let text = format!(
-                "container `{name}` on `{}` was not started by runner; `runner proxy reboot` replaces it",
-                host.name
-            );
-            return Err(OpError::NotReady(text));
-        }
-        if same && !anew {
+    if let Some(found) = found.as_ref().filter(|_| !anew) {
+        let of_ours = found.labels.get(SETTINGS_LABEL);
+        if of_ours == Some(&mark) {
             if !found.is_running() {
                 host.engine.start(name).await?;
             }
             await_start(host, name).await?;
             return Ok(false);
         }
-        if !same && !anew {
-            let text = format!(
+        let text = match of_ours {
+            None => format!(
+                "container `{name}` on `{}` was not started by runner; `runner proxy reboot` replaces it",
+                host.name
+            ),
+            Some(_) => format!(
                 "the proxy on `{}` runs with other settings; `runner proxy reboot` starts it anew (connections are cut)",
                 host.name
-            );
-            return Err(OpError::NotReady(text));
-        }
+            ),
+        };
+        return Err(OpError::NotReady(text));
     }
-    if host.engine.image(&settings.image.exact()).await?.is_none() {
+    write_files(host, spec).await?;
+    for network in &spec.container.networks {
         host.engine
-            .pull(&settings.image.exact(), login, &mut |_| {})
+            .ensure_network(network, &BTreeMap::new())
             .await?;
     }
+    let image = spec.container.image.exact();
+    if host.engine.image(&image).await?.is_none() {
+        let login = settings.credentials(&spec.container.image);
+        host.engine.pull(&image, login, &mut |_| {}).await?;
+    }
+    let mut wanted = container::wanted(&spec.container, &host.home, &settings.secrets)?;
+    wanted.labels.insert(SETTINGS_LABEL.to_owned(), mark);
     if found.is_some() {
-        host.engine.stop(name, Duration::from_secs(40)).await?;
+        let grace = spec.container.stop_timeout.to_duration();
+        host.engine.stop(name, grace).await?;
         host.engine.remove_container(name, true, false).await?;
     }
-    let id = host
-        .engine
-        .create_container(&settings.container(&home))
-        .await?;
-    for network in settings.networks.iter().skip(1) {
+    let id = host.engine.create_container(&wanted).await?;
+    for network in spec.container.networks.iter().skip(1) {
         host.engine.connect_network(network, &id, &[]).await?;
     }
     if let Err(error) = host.engine.start(&id).await {
@@ -184,26 +93,39 @@ pub(super) async fn boot(
     Ok(true)
 }
 
-/// Writes the static file and the proxy's own dynamic one; returns the home folder.
-async fn write_files(host: &Host, settings: &TraefikSettings) -> Result<String, OpError> {
-    let script = format!(
-        "set -e\nmkdir -p {dynamic} {staging} {certificates} {acme}\nchmod 700 {acme} {certificates}\n\
-         printf '%s' {text} > {staging}/traefik.yml.new\nmv -f {staging}/traefik.yml.new {file}\n\
-         printf '%s' {own} > {staging}/_runner.yml.new\nmv -f {staging}/_runner.yml.new {runner}\n\
-         printf 'home %s\\n' \"$(pwd -P)\"\n",
-        dynamic = quote(paths::DYNAMIC),
-        staging = quote(paths::STAGING),
-        certificates = quote(paths::CERTIFICATES),
-        acme = quote(paths::ACME),
-        text = quote(&settings.static_file()),
-        file = quote(paths::STATIC),
-        own = quote(&runner_file()),
-        runner = quote(paths::RUNNER_DYNAMIC),
-    );
-    let (stdout, stderr) = host.script(script, "write the files of the proxy").await?;
-    let home = stdout.lines().find_map(|line| line.strip_prefix("home "));
-    home.map(str::to_owned).ok_or_else(|| OpError::Script {
-        what: "write the files of the proxy".to_owned(),
+/// Tells two settings apart, so that a change is seen without reading files on the host.
+fn mark(spec: &ProxySpec) -> String {
+    use sha2::{Digest as _, Sha256};
+    let text = format!("{:?}\n{:?}", spec.container, spec.files);
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+/// Writes what Traefik reads when it starts.
+async fn write_files(host: &Host, spec: &ProxySpec) -> Result<(), OpError> {
+    use std::fmt::Write as _;
+    let mut script = String::from("set -e\n");
+    for (path, mode) in &spec.folders {
+        let path = quote(path);
+        let _written = writeln!(script, "mkdir -p {path}; chmod {mode:o} {path}");
+    }
+    for file in &spec.files {
+        let (path, text, mode) = (quote(&file.path), quote(&file.text), file.mode);
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        // Beside the watched folder, so that Traefik never sees half a file.
+        let staged = quote(&format!("{}/{name}.new", paths::STAGING));
+        let _written = writeln!(
+            script,
+            "printf '%s' {text} > {staged}; chmod {mode:o} {staged}; mv -f {staged} {path}"
+        );
+    }
+    script.push_str("echo written\n");
+    let what = "write the files of the proxy";
+    let (stdout, stderr) = host.script(script, what).await?;
+    if stdout.lines().any(|line| line == "written") {
+        return Ok(());
+    }
+    Err(OpError::Script {
+        what: what.to_owned(),
         reason: stderr.trim().to_owned(),
     })
 }
