@@ -10,11 +10,15 @@ mod cancel;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod docker;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod eval;
 #[cfg(test)]

@@ -129,8 +129,9 @@ impl Project {
     /// [`ProjectError::Invalid`], with everything that is wrong.
     pub fn read(place: ProjectPlace) -> Result<Self, ProjectError> {
         let destination = place.destination.as_deref();
-        let world =
-            |folder: &Path| ProjectWorld::new(folder, destination, Arc::clone(&place.env)).unattended();
+        let world = |folder: &Path| {
+            ProjectWorld::new(folder, destination, Arc::clone(&place.env)).unattended()
+        };
         let reading = kamal::read(&place.config_file, destination, &world(&place.folder));
         let said = |found: &kamal::FileDiagnostic| {
             let hint = found.diagnostic.hint.as_deref();

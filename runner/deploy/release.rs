@@ -102,7 +102,10 @@ impl Project {
         let line = rollback_target(history, running, wanted.as_ref())?;
         let spec = self.spec(&ReleaseFacts {
             version: line.release.as_str().to_owned(),
-            digest: line.digest.as_ref().map(|digest| digest.as_str().to_owned()),
+            digest: line
+                .digest
+                .as_ref()
+                .map(|digest| digest.as_str().to_owned()),
         })?;
         Ok(Spec {
             migrate: None,
@@ -122,7 +125,7 @@ impl Project {
             let _is_long_enough = access.masker.add(value);
         }
         let registries = self.credentials()?;
-        for login in &registries {
+        if let Some(login) = &registries {
             let _is_long_enough = access.masker.add(&login.password);
         }
         let ssh = &self.config.ssh;
@@ -154,7 +157,8 @@ impl Project {
         if let SshConfigFiles::Paths(_) = ssh.config {
             return Err(ReleaseError::Unsupported {
                 key: "ssh.config",
-                reason: "OpenSSH's configuration files are not read; name keys and proxy here".into(),
+                reason: "OpenSSH's configuration files are not read; name keys and proxy here"
+                    .into(),
             });
         }
         let home = self.home();

@@ -215,7 +215,6 @@ pub fn extract_secret(name: &str, secrets: &str) -> Result<String, String> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

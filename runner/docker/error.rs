@@ -296,7 +296,10 @@ mod tests {
         for (message, expected) in [
             ("unauthorized: authentication required", "unauthorized"),
             ("manifest for x:1 not found", "not found"),
-            ("An image does not exist locally with the tag: x", "not found"),
+            (
+                "An image does not exist locally with the tag: x",
+                "not found",
+            ),
             ("no space left on device", "failed"),
         ] {
             assert_eq!(kind(&by_words(failure(message))), expected, "{message}");

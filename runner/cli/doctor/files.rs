@@ -14,22 +14,19 @@ const EXAMPLES: [&str; 4] = ["example", "sample", "template", "dist"];
 /// Looks at the files of variables in the project's folder and at what git and Docker take.
 pub(super) fn check(project: &Project, findings: &mut Findings) {
     let folder = &project.folder;
-    let tracked: Vec<PathBuf> = git::tracked(folder).unwrap_or_default();
-    for file in tracked.iter().filter(|file| holds_secrets(file)) {
+    let secret = secret_files(folder, &project.config.secrets_path);
+    let tracked = git::tracked(folder).unwrap_or_default();
+    for file in secret.iter().filter(|file| tracked.contains(file)) {
         findings.with_hint(
             Level::Warning,
             SUBJECT,
-            format!("`{}` is tracked by git", file.display()),
+            format!("`{}` holds secrets and is tracked by git", file.display()),
             format!(
                 "`git rm --cached {0}`, and a line `{0}` in .gitignore",
                 file.display()
             ),
         );
     }
-    let there = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = there.map(|entry| PathBuf::from(entry.file_name()));
-    let mut secret: Vec<PathBuf> = names.filter(|name| holds_secrets(name)).collect();
-    secret.sort();
     image(project, &secret, findings);
     for (local, user) in uploads(project) {
         if !folder.join(&local).is_file() {
@@ -59,21 +56,58 @@ fn image(project: &Project, secret: &[PathBuf], findings: &mut Findings) {
     let own = format!("{dockerfile}.dockerignore");
     let text = read(&own).or_else(|| read(".dockerignore"));
     let ignore = DockerIgnore::parse(text.as_deref().unwrap_or_default());
-    let here = secret.iter().filter(|file| context.join(file).is_file());
-    // A key in the secrets' folder goes the same way.
-    for file in here
-        .map(PathBuf::as_path)
-        .chain([Path::new(".kamal/secrets")])
-    {
+    for file in secret {
         if context.join(file).is_file() && !ignore.excludes(&file.to_string_lossy()) {
             findings.with_hint(
                 Level::Warning,
                 SUBJECT,
-                format!("`{}` goes into every build of the image", file.display()),
+                format!("`{}` holds secrets and goes into the image", file.display()),
                 format!("add a line `{}` to .dockerignore", file.display()),
             );
         }
     }
+}
+
+/// Finds the files that hold secrets: `.env` and the like by their names, the secrets files where a
+/// value stands in them instead of where it comes from.
+fn secret_files(folder: &Path, secrets_path: &str) -> Vec<PathBuf> {
+    let names = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| PathBuf::from(entry.file_name()))
+            .collect::<Vec<_>>()
+    };
+    let mut files: Vec<PathBuf> = names(folder)
+        .into_iter()
+        .filter(|name| holds_secrets(name))
+        .collect();
+    let secrets = Path::new(secrets_path);
+    let (inside, stem) = (
+        secrets.parent().unwrap_or(secrets),
+        secrets.file_name().unwrap_or_default(),
+    );
+    let is_secrets = |name: &PathBuf| {
+        let text = std::fs::read_to_string(folder.join(inside).join(name)).unwrap_or_default();
+        name.to_string_lossy().starts_with(&*stem.to_string_lossy()) && has_plain_values(&text)
+    };
+    let of_kamal = names(&folder.join(inside)).into_iter().filter(is_secrets);
+    files.extend(of_kamal.map(|name| inside.join(name)));
+    files.sort();
+    files
+}
+
+/// Tells whether a value stands in a secrets file itself, not a variable or a command.
+fn has_plain_values(text: &str) -> bool {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once('='))
+        .any(|(_, value)| {
+            let value = value.trim().trim_matches(['"', '\'']);
+            !value.is_empty() && !value.contains('$')
+        })
 }
 
 /// Files of the project that accessories need.
@@ -114,6 +148,16 @@ mod tests {
             ("env.production", false),
         ] {
             assert_eq!(holds_secrets(Path::new(name)), expected, "{name}");
+        }
+    }
+    #[test]
+    fn secrets_files_that_only_say_where_values_come_from_hold_none() {
+        for (text, expected) in [
+            ("# A=1\nA=$(cat a)\nB=$A\nC=\n", false),
+            ("A=$(cat a)\nB='hunter2'\n", true),
+            ("", false),
+        ] {
+            assert_eq!(has_plain_values(text), expected, "{text}");
         }
     }
 }
