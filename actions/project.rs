@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use tokio::runtime::Handle;
-
 use crate::{
     deploy::{Project, ProjectPlace},
     docker::{DEFAULT_SOCKET, Engine},
@@ -46,8 +44,7 @@ pub(super) async fn read(
         destination: context.input("destination").map(str::to_owned),
         env: environment(context, process_env),
     };
-    let (runtime, token) = (Handle::current(), context.token.clone());
-    let read = blocking(context, move || Project::read(place, &runtime, &token)).await?;
+    let read = blocking(context, move || Project::read(place)).await?;
     let project = read.map_err(|error| error.to_string())?;
     for notice in &project.notices {
         context.warn(notice);

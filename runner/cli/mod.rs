@@ -18,7 +18,6 @@ mod secrets;
 mod settings;
 mod stop;
 mod trigger;
-mod world;
 
 use clap::Parser as _;
 

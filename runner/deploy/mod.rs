@@ -29,6 +29,7 @@ mod probe;
 mod progress;
 mod project;
 mod proxy;
+mod release;
 mod script;
 mod settings;
 mod transaction;
@@ -44,6 +45,7 @@ pub use opening::{
 };
 pub use progress::{Event, Progress, Silent};
 pub use project::{Project, ProjectError, ProjectPlace, Revision, VersionError};
+pub use release::{Access, ReleaseError, ReleaseFacts};
 pub use settings::{Reach, SecretTexts, Settings};
 pub use transaction::{Ending, Transaction};
-pub use world::ProjectWorld;
+pub use world::{ProjectWorld, extract_secret};

@@ -7,8 +7,6 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 use super::world::ProjectWorld;
 use crate::{
@@ -125,22 +123,15 @@ fn named(files: &[String]) -> String {
 impl Project {
     /// Reads the configuration; secrets are read when they are asked for.
     ///
-    /// Blocks: commands in templates are run. Cancelling the token ends them.
+    /// Blocks: commands in templates are run.
     ///
     /// # Errors
     /// [`ProjectError::Invalid`], with everything that is wrong.
-    pub fn read(
-        place: ProjectPlace,
-        runtime: &Handle,
-        token: &CancellationToken,
-    ) -> Result<Self, ProjectError> {
-        let world = |folder: &Path| ProjectWorld {
-            folder: folder.to_owned(),
-            env: Arc::clone(&place.env),
-            runtime: runtime.clone(),
-            token: token.clone(),
-        };
+    pub fn read(place: ProjectPlace) -> Result<Self, ProjectError> {
         let destination = place.destination.as_deref();
+        let world = |folder: &Path| {
+            ProjectWorld::new(folder, destination, Arc::clone(&place.env)).unattended()
+        };
         let reading = kamal::read(&place.config_file, destination, &world(&place.folder));
         let said = |found: &kamal::FileDiagnostic| {
             let hint = found.diagnostic.hint.as_deref();
@@ -168,6 +159,11 @@ impl Project {
     /// The folder with the files that are built and deployed.
     pub fn folder(&self) -> &Path {
         &self.place.folder
+    }
+
+    /// The folder with the secrets files and other files that are in no checkout.
+    pub fn secrets_folder(&self) -> &Path {
+        &self.place.secrets_folder
     }
 
     /// Reads the secrets files, once.
