@@ -196,7 +196,11 @@ async fn the_image_of_a_commit_has_its_version_label_and_files() {
     let told = format!("told {image} {commit} {}", built.id);
     assert!(ran.text.contains(&told), "{told}: {}", ran.text);
     assert_eq!(built.labels["service"], "tiny");
-    assert!(ran.text.contains("RUN echo made by $WHO"), "{}", ran.text);
+    assert!(
+        ran.text.contains("RUN echo made by a test > /made"),
+        "{}",
+        ran.text
+    );
     let found = output_of(&engine, &image, "cat /made; cd /app; ls -A").await;
     assert_eq!(
         found,

@@ -16,6 +16,8 @@ mod conformance;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod deploy_workflow;
+#[cfg(test)]
 mod docker;
 #[cfg(test)]
 mod doctor;

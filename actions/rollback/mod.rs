@@ -28,7 +28,7 @@ impl Action for Rollback {
         context: &'a mut ActionContext<'_>,
     ) -> ActionFuture<'a, Result<ActionResult, Fault>> {
         Box::pin(async {
-            let ended = roll_back(context, &self.env).await;
+            let ended = Box::pin(roll_back(context, &self.env)).await;
             Ok(ended.unwrap_or_else(ActionResult::failure))
         })
     }
@@ -60,8 +60,8 @@ async fn roll_back(
     context.say(&format!("rolling back to {version}\n"));
     let begin = transaction::begin(context, Kind::Rollback);
     let (told, token) = (Telling::new(context), context.token.clone());
-    let opened = deploy::open(spec, begin, settings, told, &token).await;
-    let opened = opened.map_err(project::words)?;
+    let opened = Box::pin(deploy::open(spec, begin, settings, told, &token));
+    let opened = opened.await.map_err(project::words)?;
     let id = opened.journal().id.to_string();
     let (ending, error) = opened.finish(&token, &CancellationToken::new()).await;
     Ok(transaction::ended(context, &ending, error, true)

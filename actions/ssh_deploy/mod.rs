@@ -29,7 +29,7 @@ impl Action for SshDeploy {
         context: &'a mut ActionContext<'_>,
     ) -> ActionFuture<'a, Result<ActionResult, Fault>> {
         Box::pin(async {
-            let opened = open(context, &self.env).await;
+            let opened = Box::pin(open(context, &self.env)).await;
             Ok(opened.unwrap_or_else(ActionResult::failure))
         })
     }
@@ -56,8 +56,8 @@ async fn open(context: &mut ActionContext<'_>, env: &ProcessEnv) -> Result<Actio
     let settings = transaction::settings(context, &project).await?;
     let begin = transaction::begin(context, Kind::Deploy);
     let (told, token) = (Telling::new(context), context.token.clone());
-    let opened = deploy::open(spec, begin, Arc::new(settings), told, &token).await;
-    let transaction = opened.map_err(project::words)?;
+    let opened = Box::pin(deploy::open(spec, begin, Arc::new(settings), told, &token));
+    let transaction = opened.await.map_err(project::words)?;
     let id = transaction.journal().id.to_string();
     context.slots.put(OpenDeploy {
         transaction,

@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::deploy::arguments::{
+    AccessoryArguments, AppArguments, DeployArguments, HistoryArguments, LockArguments,
+    ProxyArguments, RollbackArguments, SetupArguments, WhereArguments,
+};
+
 /// Exit codes, shown at the end of every help.
 const EXIT_CODES: &str = "Exit codes: 0 success · 1 internal · 2 command line · 3 workflow or configuration invalid · \
 4 no trigger matched · 5 environment (Docker, SSH, GitHub, store unreachable) · 10 run failed · 11 cancelled · \
@@ -35,6 +40,26 @@ pub(super) enum Verb {
     Config(ConfigArguments),
     /// Print secrets, or a single one
     Secrets(SecretsArguments),
+    /// Deploy a release: either it runs everywhere, or everything is put back
+    Deploy(DeployArguments),
+    /// Go back to an earlier release
+    Rollback(RollbackArguments),
+    /// Prepare the servers, then deploy
+    Setup(SetupArguments),
+    /// The application's containers
+    App(AppArguments),
+    /// Services beside the application
+    Accessory(AccessoryArguments),
+    /// The proxy in front of the application
+    Proxy(ProxyArguments),
+    /// The deploy lock
+    Lock(LockArguments),
+    /// Print the audit log of the servers
+    Audit(WhereArguments),
+    /// List the releases that were deployed
+    History(HistoryArguments),
+    /// Show all containers
+    Details(WhereArguments),
     /// Print the version
     Version,
 }

@@ -6,6 +6,7 @@
 mod arguments;
 mod check;
 mod config;
+mod deploy;
 mod diagnostics;
 mod doctor;
 mod error;
@@ -58,6 +59,16 @@ pub fn main() -> ExitCode {
         Verb::Doctor(arguments) => doctor::doctor(&arguments),
         Verb::Config(arguments) => config::config(&arguments),
         Verb::Secrets(arguments) => secrets::secrets(&arguments),
+        Verb::Deploy(arguments) => deploy::deploy(&runtime, &arguments),
+        Verb::Rollback(arguments) => deploy::rollback(&runtime, &arguments),
+        Verb::Setup(arguments) => deploy::setup(&runtime, &arguments),
+        Verb::App(arguments) => deploy::app(&runtime, &arguments.verb),
+        Verb::Accessory(arguments) => deploy::accessory(&runtime, &arguments.verb),
+        Verb::Proxy(arguments) => deploy::proxy(&runtime, &arguments.verb),
+        Verb::Lock(arguments) => deploy::lock(&runtime, &arguments.verb),
+        Verb::Audit(place) => deploy::audit(&runtime, &place),
+        Verb::History(arguments) => deploy::history(&runtime, &arguments),
+        Verb::Details(place) => deploy::details(&runtime, &place),
         Verb::Version => {
             write_line(&format!("runner {}", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::Success)

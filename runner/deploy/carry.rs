@@ -38,8 +38,18 @@ pub(super) struct Carrier<'a> {
     pub(super) progress: &'a dyn Progress,
     /// Stops between operations, and ends those that only wait.
     pub(super) stop: &'a CancellationToken,
-    /// In an undo other hosts go on after a failure.
-    pub(super) undoing: bool,
+    pub(super) course: Course,
+}
+
+/// Where operations lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// To the new release: a failure stops every host.
+    Forward,
+    /// Back to what was found: other hosts go on after a failure.
+    Back,
+    /// To the end of a transaction that is over, in the same way; phases are not told.
+    Closing,
 }
 
 /// An operation that did not go well.
@@ -76,7 +86,7 @@ impl Carrier<'_> {
     /// Carries out all stages, or stops at the first that fails.
     pub(super) async fn carry(&self, journal: &Journal, stages: &[Stage]) -> Carried {
         let mut current = journal.clone();
-        let meter = Meter::new(self.progress, self.undoing);
+        let meter = Meter::new(self.progress, self.course);
         let mut carried = Carried {
             journal: journal.clone(),
             failures: Vec::new(),
@@ -108,7 +118,7 @@ impl Carrier<'_> {
                 carried.stopped |= done.stopped;
             }
             let failed = !carried.failures.is_empty();
-            if (failed && !self.undoing) || carried.stopped {
+            if (failed && self.course == Course::Forward) || carried.stopped {
                 break;
             }
         }
@@ -152,7 +162,7 @@ impl Carrier<'_> {
             self.segment(host, segment, journal, meter, halt, &mut done)
                 .await;
             if done.failure.is_some() || done.stopped {
-                if !self.undoing {
+                if self.course == Course::Forward {
                     halt.cancel();
                 }
                 return done;
@@ -335,15 +345,15 @@ fn prepares(verb: &Verb) -> bool {
 /// Tells when a host begins a phase and when it has reached it.
 struct Meter<'a> {
     progress: &'a dyn Progress,
-    undoing: bool,
+    course: Course,
     open: Mutex<HashMap<HostName, (Phase, Instant)>>,
 }
 
 impl<'a> Meter<'a> {
-    fn new(progress: &'a dyn Progress, undoing: bool) -> Self {
+    fn new(progress: &'a dyn Progress, course: Course) -> Self {
         Self {
             progress,
-            undoing,
+            course,
             open: Mutex::new(HashMap::new()),
         }
     }
@@ -356,12 +366,14 @@ impl<'a> Meter<'a> {
             None => {}
         }
         open.insert(host.clone(), (phase, Instant::now()));
-        let undoing = self.undoing;
-        self.progress.tell(Event::Began {
-            host: host.clone(),
-            phase,
-            undoing,
-        });
+        if self.course != Course::Closing {
+            let (host, undoing) = (host.clone(), self.course == Course::Back);
+            self.progress.tell(Event::Began {
+                host,
+                phase,
+                undoing,
+            });
+        }
     }
 
     fn fail(&self, host: &HostName) {
@@ -372,25 +384,20 @@ impl<'a> Meter<'a> {
     }
 
     fn end(self, well: bool) {
-        let open = self
-            .open
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (host, (phase, since)) in open {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for (host, (phase, since)) in open.iter() {
             if well {
-                let (undoing, took) = (self.undoing, since.elapsed());
-                self.progress.tell(Event::Reached {
-                    host,
-                    phase,
-                    undoing,
-                    took,
-                });
+                self.reached(host, *phase, *since);
             }
         }
     }
 
     fn reached(&self, host: &HostName, phase: Phase, since: Instant) {
-        let (host, undoing, took) = (host.clone(), self.undoing, since.elapsed());
+        if self.course == Course::Closing {
+            return;
+        }
+        let (host, took) = (host.clone(), since.elapsed());
+        let undoing = self.course == Course::Back;
         self.progress.tell(Event::Reached {
             host,
             phase,

@@ -25,10 +25,12 @@ mod image;
 mod lease;
 mod machine;
 mod opening;
+mod preview;
 mod probe;
 mod progress;
 mod project;
 mod proxy;
+mod records;
 mod release;
 mod script;
 mod settings;
@@ -43,6 +45,7 @@ pub use image::{BuildWishes, ImageError};
 pub use opening::{
     Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
 };
+pub use preview::{Preview, preview};
 pub use progress::{Event, Progress, Silent};
 pub use project::{Project, ProjectError, ProjectPlace, Revision, VersionError};
 pub use release::{Access, ReleaseError, ReleaseFacts};

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    carry::{Carried, Carrier},
+    carry::{Carried, Carrier, Course},
     container,
     error::{OpError, OpenError},
     fleet::{Away, Fleet},
@@ -195,7 +195,7 @@ pub async fn end_left_open(
 }
 
 /// Finds what would fail on a host before anything is done there.
-fn validate(spec: &Spec, settings: &Settings) -> Result<(), OpenError> {
+pub(super) fn validate(spec: &Spec, settings: &Settings) -> Result<(), OpenError> {
     let migration = spec.migrate.iter().map(|migrate| &migrate.container);
     for container in spec.containers.iter().chain(migration) {
         container::wanted(container, "/", &settings.secrets).map_err(|source| {
@@ -234,22 +234,22 @@ fn refuse_away(look: &Look, spec: &Spec, abandon: &BTreeSet<HostName>) -> Result
 }
 
 /// A transaction that is about to begin.
-struct Opener {
-    spec: Spec,
+pub(super) struct Opener {
+    pub(super) spec: Spec,
     begin: Begin,
     settings: Arc<Settings>,
     progress: Arc<dyn Progress>,
-    look: Look,
+    pub(super) look: Look,
     id: TransactionId,
     machine: Machine,
-    locks: Vec<HostName>,
+    pub(super) locks: Vec<HostName>,
     fence: Fence,
     /// A holder of this machine that is no more.
     dead: Option<TransactionId>,
 }
 
 impl Opener {
-    fn new(
+    pub(super) fn new(
         spec: Spec,
         begin: Begin,
         settings: Arc<Settings>,
@@ -274,7 +274,7 @@ impl Opener {
         })
     }
 
-    fn opening(&self) -> Opening {
+    pub(super) fn opening(&self) -> Opening {
         Opening {
             id: self.id.clone(),
             kind: self.begin.kind,
@@ -289,7 +289,7 @@ impl Opener {
     }
 
     /// Refuses if somebody holds a lock.
-    fn judge_locks(&mut self) -> Result<(), OpenError> {
+    pub(super) fn judge_locks(&mut self) -> Result<(), OpenError> {
         for host in &self.locks {
             let Some(lock) = self
                 .look
@@ -386,7 +386,7 @@ impl Opener {
             dead: self.dead.as_ref(),
             progress: self.progress.as_ref(),
             stop,
-            undoing: false,
+            course: Course::Forward,
         };
         carrier.carry(journal, stages).await
     }

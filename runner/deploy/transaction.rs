@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    carry::{Carried, Carrier, Failed},
+    carry::{Carried, Carrier, Course, Failed},
     error::PhaseError,
     fleet::Fleet,
     lease::Lease,
@@ -119,7 +119,7 @@ impl Transaction {
     }
 
     async fn go(&mut self, stages: &[Stage], cancel: &CancellationToken) -> Result<(), PhaseError> {
-        let carried = self.carry(stages, cancel, false).await;
+        let carried = self.carry(stages, cancel, Course::Forward).await;
         self.journal = carried.journal;
         if let Some(Failed { op, phase, error }) = carried.failures.into_iter().next() {
             if error.is_taken() {
@@ -152,7 +152,7 @@ impl Transaction {
         &mut self,
         stages: &[Stage],
         stop: &CancellationToken,
-        undoing: bool,
+        course: Course,
     ) -> Carried {
         self.seen = None;
         let carrier = Carrier {
@@ -162,7 +162,7 @@ impl Transaction {
             dead: None,
             progress: self.progress.as_ref(),
             stop,
-            undoing,
+            course,
         };
         carrier.carry(&self.journal, stages).await
     }
@@ -263,7 +263,7 @@ impl Transaction {
                     continue;
                 }
             };
-            let carried = self.carry(&stages, force, false).await;
+            let carried = self.carry(&stages, force, Course::Forward).await;
             self.journal = carried.journal;
             if let Some(failed) = carried
                 .failures
@@ -333,7 +333,8 @@ impl Transaction {
                     continue;
                 }
             };
-            let deadline = tokio::time::timeout_at(end, self.carry(&stages, force, true)).await;
+            let deadline =
+                tokio::time::timeout_at(end, self.carry(&stages, force, Course::Back)).await;
             let Ok(carried) = deadline else { break };
             if let Some(failed) = carried
                 .failures
@@ -396,7 +397,7 @@ impl Transaction {
         if let (true, Some(lease)) = (unlocks, &mut self.lease) {
             lease.stop();
         }
-        let carried = self.carry(&stages, force, true).await;
+        let carried = self.carry(&stages, force, Course::Closing).await;
         carried
             .failures
             .iter()

@@ -1,0 +1,351 @@
+//! `deploy`, `rollback` and `setup`: the verbs that change what runs.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    arguments::{DeployArguments, RollbackArguments, SetupArguments, SiteArguments},
+    show::{Printer, print_plan, seconds},
+    site::Site,
+    stop,
+};
+use crate::{
+    cli::{
+        error::{CliError, ErrorKind, ExitCode},
+        write_line, write_note,
+    },
+    deploy::{
+        self, Begin, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress, ending_words,
+    },
+    docker::DockerError,
+    release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Running, Spec, rollback_target},
+};
+
+/// The two stages of a stop by Ctrl-C.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop {
+    pub(super) cancel: CancellationToken,
+    pub(super) force: CancellationToken,
+}
+
+/// Deploys a release of the configuration.
+pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliError> {
+    let site = match Site::read(&arguments.site.project, true)? {
+        Ok(site) => site,
+        Err(code) => return Ok(code),
+    };
+    let mut begin = Begin::new(Kind::Deploy);
+    begin.abandon = hosts(&arguments.abandon);
+    begin.left_open = match (arguments.resume, arguments.undo) {
+        (true, _) => LeftOpen::Resume,
+        (_, true) => LeftOpen::Undo,
+        _ => LeftOpen::Decide,
+    };
+    if begin.left_open != LeftOpen::Decide {
+        let spec = site.spec_of("unknown", None, None)?;
+        return end_left_open(&site, spec, begin, &arguments.site).await;
+    }
+    let version = site.project.version(arguments.version.as_deref())?;
+    let driver = found_driver(&site, &version).await?;
+    let spec = site.spec_of(&version, None, driver)?;
+    if arguments.plan {
+        return plan(&site, spec, Kind::Deploy).await;
+    }
+    carry_out(&site, spec, begin, &arguments.site).await
+}
+
+/// Goes back to an earlier release of the history.
+pub(super) async fn rollback(arguments: &RollbackArguments) -> Result<ExitCode, CliError> {
+    let site = match Site::read(&arguments.site.project, true)? {
+        Ok(site) => site,
+        Err(code) => return Ok(code),
+    };
+    let unknown = site.spec_of("unknown", None, None)?;
+    let look = deploy::look(&unknown, &site.settings).await;
+    let abandon = hosts(&arguments.abandon);
+    if let Some((host, error)) = look.away.iter().find(|(host, _)| *host == unknown.primary) {
+        return Err(
+            CliError::new(ErrorKind::Environment, format!("`{host}` is not reachable"))
+                .because(error.chain()),
+        );
+    }
+    let driver = driver_of(&look, &unknown);
+    let wanted = arguments.version.as_deref().map(ReleaseVersion::from);
+    let running = running(&look, &unknown);
+    let history = look.history(&unknown.primary);
+    let line = rollback_target(history, running.as_ref(), wanted.as_ref()).map_err(|error| {
+        CliError::new(ErrorKind::Invalid, "there is no release to go back to")
+            .because(error)
+            .with_hint("`runner history` lists the releases")
+    })?;
+    write_line(&format!("going back to release `{}`", line.release));
+    let spec = site.spec_of(line.release.as_str(), line.digest.clone(), driver)?;
+    if arguments.plan {
+        return plan(&site, spec, Kind::Rollback).await;
+    }
+    let mut begin = Begin::new(Kind::Rollback);
+    begin.abandon = abandon;
+    carry_out(&site, spec, begin, &arguments.site).await
+}
+
+/// Prepares the servers, then deploys.
+pub(super) async fn setup(arguments: &SetupArguments) -> Result<ExitCode, CliError> {
+    let site = match Site::read(&arguments.site.project, true)? {
+        Ok(site) => site,
+        Err(code) => return Ok(code),
+    };
+    let version = site.project.version(arguments.version.as_deref())?;
+    let driver = found_driver(&site, &version).await?;
+    let spec = site.spec_of(&version, None, driver.clone())?;
+    super::prepare::prepare(&site, &spec, driver.as_deref()).await?;
+    carry_out(&site, spec, Begin::new(Kind::Deploy), &arguments.site).await
+}
+
+fn hosts(names: &[String]) -> BTreeSet<HostName> {
+    names
+        .iter()
+        .map(|name| HostName::from(name.as_str()))
+        .collect()
+}
+
+/// The proxy that is there, where the configuration leaves the choice to what is found.
+async fn found_driver(site: &Site, version: &str) -> Result<Option<String>, CliError> {
+    if site.project.config.runner.proxy.driver.is_some() {
+        return Ok(None);
+    }
+    let spec = site.spec_of(version, None, None)?;
+    let look = deploy::look(&spec, &site.settings).await;
+    Ok(driver_of(&look, &spec))
+}
+
+fn driver_of(look: &Look, spec: &Spec) -> Option<String> {
+    let proxied = spec
+        .hosts()
+        .into_iter()
+        .filter(|host| spec.is_proxied(host));
+    let mut found = proxied.filter_map(|host| {
+        let proxy = look.observed.host(&host)?.proxy.as_ref()?;
+        Some(proxy.driver.clone())
+    });
+    found.next()
+}
+
+/// What runs: the container of the primary role that requests reach, else the newest that runs.
+fn running(look: &Look, spec: &Spec) -> Option<Running> {
+    let state = look.observed.host(&spec.primary)?;
+    let route = state.route.as_ref().and_then(|file| file.route.as_ref());
+    let mut containers: Vec<_> = state
+        .containers
+        .iter()
+        .filter(|found| found.ran && !found.accessory && found.release.is_some())
+        .collect();
+    containers.sort_by_key(|found| {
+        let routed = route.is_some_and(|route| route.uses(&found.id));
+        (!routed, std::cmp::Reverse(found.created))
+    });
+    let found = containers.first()?;
+    Some(Running {
+        release: found.release.clone()?,
+        digest: found.image.clone(),
+    })
+}
+
+async fn plan(site: &Site, spec: Spec, kind: Kind) -> Result<ExitCode, CliError> {
+    match deploy::preview(spec, kind, &site.settings).await {
+        Ok(preview) => {
+            for notice in &preview.notices {
+                write_note(&format!("note: {notice}"));
+            }
+            print_plan(&preview.stages);
+            Ok(ExitCode::Success)
+        }
+        Err(error) => Ok(refused(&error, site)),
+    }
+}
+
+async fn end_left_open(
+    site: &Site,
+    spec: Spec,
+    begin: Begin,
+    arguments: &SiteArguments,
+) -> Result<ExitCode, CliError> {
+    let progress: Arc<dyn Progress> = Arc::new(Printer {
+        verbose: arguments.verbose,
+    });
+    let stop = Stop::default();
+    let work = deploy::end_left_open(spec, begin, site.settings.clone(), progress, &stop.cancel);
+    match stop::with_signals(&stop, work).await {
+        Ok(()) => Ok(ExitCode::Success),
+        Err(OpenError::NothingOpen) => {
+            write_line("no transaction is open");
+            Ok(ExitCode::Success)
+        }
+        Err(error) => Ok(refused(&error, site)),
+    }
+}
+
+/// Opens a transaction and leads it to one of its ends.
+async fn carry_out(
+    site: &Site,
+    spec: Spec,
+    begin: Begin,
+    arguments: &SiteArguments,
+) -> Result<ExitCode, CliError> {
+    let stop = Stop::default();
+    let work = transact(site, spec, begin, arguments, &stop);
+    stop::with_signals(&stop, work).await
+}
+
+async fn transact(
+    site: &Site,
+    spec: Spec,
+    begin: Begin,
+    arguments: &SiteArguments,
+    stop: &Stop,
+) -> Result<ExitCode, CliError> {
+    let start = Instant::now();
+    let (kind, version) = (begin.kind, spec.version.clone());
+    let progress: Arc<dyn Progress> = Arc::new(Printer {
+        verbose: arguments.verbose,
+    });
+    let opened = deploy::open(spec, begin, site.settings.clone(), progress, &stop.cancel).await;
+    let mut transaction = match opened {
+        Ok(transaction) => transaction,
+        Err(error) => return Ok(refused(&error, site)),
+    };
+    let migrates = transaction.journal().migrates;
+    let advanced = transaction.advance_to(Phase::Healthy, &stop.cancel).await;
+    let advanced = match advanced {
+        Ok(()) => transaction.advance_to(Phase::Baked, &stop.cancel).await,
+        failed => failed,
+    };
+    let migrated = migrates && transaction.journal().phase >= Phase::Migrating;
+    let (ending, error) = match advanced {
+        Ok(()) => transaction.finish(&stop.cancel, &stop.force).await,
+        Err(error @ PhaseError::Taken(_)) => (Ending::Taken { by: chain(&error) }, Some(error)),
+        Err(error) => {
+            let reason = chain(&error);
+            (transaction.undo(&reason, &stop.force).await, Some(error))
+        }
+    };
+    let word = match kind {
+        Kind::Deploy => "deployed",
+        Kind::Rollback => "rolled back to",
+    };
+    if ending == Ending::Succeeded {
+        let took = seconds(start.elapsed());
+        write_line(&format!("{word} `{version}` in {took}"));
+        return Ok(ExitCode::Success);
+    }
+    Ok(failed(&Outcome {
+        site,
+        ending,
+        error,
+        version: &version,
+        migrated,
+    }))
+}
+
+/// How a transaction ended that did not succeed.
+struct Outcome<'a> {
+    site: &'a Site,
+    ending: Ending,
+    error: Option<PhaseError>,
+    version: &'a ReleaseVersion,
+    migrated: bool,
+}
+
+/// Says why and what to do, and returns the code.
+fn failed(outcome: &Outcome<'_>) -> ExitCode {
+    let version = outcome.version;
+    let cancelled = matches!(outcome.error, Some(PhaseError::Cancelled));
+    let message = if cancelled {
+        format!("the deploy of release `{version}` was cancelled")
+    } else {
+        format!("release `{version}` could not be deployed")
+    };
+    let mut error = CliError::new(ErrorKind::Environment, message);
+    if let (Some(cause), false) = (&outcome.error, cancelled) {
+        let text = outcome.site.settings.masker.mask(&chain(cause));
+        error = error.because(text.as_str().to_owned());
+    }
+    let schema = "the migration was not undone: the schema stays as it is now";
+    if outcome.migrated {
+        error = error.with_hint(schema);
+    }
+    let (code, hint) = match &outcome.ending {
+        Ending::Undone if cancelled => (ExitCode::Cancelled, "everything is as it was found".to_owned()),
+        Ending::Undone => (ExitCode::DeployUndone, "everything is as it was found".to_owned()),
+        Ending::Interrupted => (
+            ExitCode::UndoIncomplete,
+            "it was interrupted; `runner deploy --undo` puts everything back, `--resume` carries it on".to_owned(),
+        ),
+        Ending::Taken { by } => (ExitCode::UndoIncomplete, format!("nothing more was changed: {by}")),
+        ending @ Ending::Unfinished { .. } => (
+            ExitCode::UndoIncomplete,
+            format!("the release is committed and runs; not done: {}; `runner deploy --resume` finishes it", ending_words(ending)),
+        ),
+        ending => (
+            ExitCode::UndoIncomplete,
+            format!("not everything could be put back: {}; `runner deploy --undo` tries again", ending_words(ending)),
+        ),
+    };
+    let hint = outcome.site.settings.masker.mask(&hint).as_str().to_owned();
+    error.with_hint(hint).report();
+    code
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Says why a transaction did not begin, and returns the code.
+fn refused(error: &OpenError, site: &Site) -> ExitCode {
+    let code = code_of(error);
+    let text = site.settings.masker.mask(&chain(error)).as_str().to_owned();
+    let mut report = CliError::new(ErrorKind::Environment, "nothing was deployed").because(text);
+    match error {
+        OpenError::Locked { .. } => {
+            report = report.with_hint(
+                "wait until it is over; `runner lock status` shows who deploys, `runner lock release` gives back a lock that nobody needs",
+            );
+        }
+        OpenError::LeftOpen { .. } => {
+            report = report.with_hint("`runner deploy --undo` or `--resume` tries again, `--abandon HOST` strikes a server that is gone");
+        }
+        _ => {}
+    }
+    report.report();
+    code
+}
+
+fn code_of(error: &OpenError) -> ExitCode {
+    match error {
+        OpenError::Invalid { .. } | OpenError::Plan(PlanError::NoDigest(_)) => ExitCode::Invalid,
+        OpenError::Image { source, .. } => match source.as_ref() {
+            OpError::Docker(DockerError::NotFound(_) | DockerError::Unauthorized(_)) => {
+                ExitCode::Invalid
+            }
+            _ => ExitCode::Environment,
+        },
+        OpenError::LeftOpen { .. } => ExitCode::UndoIncomplete,
+        OpenError::Cancelled => ExitCode::Cancelled,
+        OpenError::Id(_) => ExitCode::Internal,
+        OpenError::Unreachable { .. }
+        | OpenError::Locked { .. }
+        | OpenError::Plan(_)
+        | OpenError::Operation { .. }
+        | OpenError::Blocked(_)
+        | OpenError::NothingOpen => ExitCode::Environment,
+    }
+}

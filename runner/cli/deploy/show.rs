@@ -1,0 +1,91 @@
+//! What a deploy prints while it goes on: one line per host and phase, with times.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::{
+    cli::{write_line, write_note},
+    deploy::{Event, Progress},
+    release::{Op, Stage},
+};
+
+const GREEN: Style = AnsiColor::Green.on_default();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const DIM: Style = Style::new().dimmed();
+
+/// Prints what happens to standard output.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Printer {
+    /// Whether every operation is shown.
+    pub(super) verbose: bool,
+}
+
+impl Progress for Printer {
+    fn tell(&self, event: Event) {
+        match event {
+            Event::Opened { id } if self.verbose => write_line(&format!("transaction {id}")),
+            Event::Opened { .. } | Event::Began { .. } => {}
+            Event::Did { op, took } if self.verbose => {
+                write_line(&format!("{DIM}    {op} ({}){DIM:#}", seconds(took)));
+            }
+            Event::Did { .. } => {}
+            Event::Reached {
+                host,
+                phase,
+                undoing,
+                took,
+            } => {
+                let (style, word) = if undoing {
+                    (YELLOW, "undone".to_owned())
+                } else {
+                    (GREEN, phase.to_string())
+                };
+                write_line(&format!(
+                    "  {:<24} {style}{word:<10}{style:#} {:>8}",
+                    host.as_str(),
+                    seconds(took)
+                ));
+            }
+            Event::Failed {
+                op,
+                reason,
+                best_effort: true,
+            } => {
+                write_note(&format!("{YELLOW}warning:{YELLOW:#} {op}: {reason}"));
+            }
+            Event::Failed { op, reason, .. } => {
+                let host = op.host.as_str();
+                write_line(&format!("  {host:<24} {RED}failed{RED:#}     {}", op.verb));
+                for line in reason.lines() {
+                    write_line(&format!("    {line}"));
+                }
+            }
+            Event::Notice(text) => write_note(&format!("{YELLOW}note:{YELLOW:#} {text}")),
+        }
+    }
+}
+
+/// A span as people read it.
+pub(super) fn seconds(took: Duration) -> String {
+    if took < Duration::from_secs(1) {
+        format!("{} ms", took.as_millis())
+    } else {
+        format!("{:.1} s", took.as_secs_f64())
+    }
+}
+
+/// Prints what would be done.
+pub(super) fn print_plan(stages: &[Stage]) {
+    for stage in stages {
+        write_line(&format!("{}:", stage.phase));
+        for op in &stage.ops {
+            write_line(&format!("  {}", plan_line(op)));
+        }
+    }
+}
+
+fn plan_line(op: &Op) -> String {
+    op.to_string()
+}
