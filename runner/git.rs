@@ -88,6 +88,29 @@ fn split_url(url: &str) -> Option<(String, String)> {
     Some((format!("https://{host}"), format!("{owner}/{name}")))
 }
 
+/// Returns the files that git tracks, relative to `folder`, which lies in a working tree.
+pub fn tracked(folder: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let failed = |source| GitError {
+        path: folder.display().to_string(),
+        source,
+    };
+    let repository = Repository::discover(folder).map_err(failed)?;
+    let index = repository.index().map_err(failed)?;
+    let root = repository
+        .workdir()
+        .and_then(|root| root.canonicalize().ok());
+    let inside = root.and_then(|root| {
+        let folder = folder.canonicalize().ok()?;
+        folder.strip_prefix(root).map(Path::to_owned).ok()
+    });
+    let inside = inside.unwrap_or_default();
+    let paths = index.iter().filter_map(|entry| {
+        let path = PathBuf::from(String::from_utf8_lossy(&entry.path).into_owned());
+        path.strip_prefix(&inside).map(Path::to_owned).ok()
+    });
+    Ok(paths.collect())
+}
+
 /// Returns the paths that differ between two commits; none where the repository lacks one of them.
 pub fn changed_paths(root: &Path, before: &str, after: &str) -> Option<Vec<String>> {
     let repository = Repository::open(root).ok()?;

@@ -209,7 +209,7 @@ fn every_test_file_is_listed() {
 #[test]
 fn every_action_folder_is_registered_and_described() {
     let actions = root().join("actions");
-    let known = runner::actions::registry();
+    let known = runner::actions::registry(BTreeMap::new());
     let known: BTreeSet<&str> = known.names().collect();
     for entry in fs::read_dir(&actions)
         .unwrap()

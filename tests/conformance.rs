@@ -21,6 +21,12 @@ const FLOORS: &[(&str, f64)] = &[
     ("tables/workflow-commands", 100.0),
     ("tables/masking", 100.0),
     ("runs", 60.0),
+    ("kamal/facts", 100.0),
+    ("kamal/accept", 100.0),
+    ("kamal/refuse", 100.0),
+    ("kamal/validation", 100.0),
+    ("kamal/secrets", 100.0),
+    ("kamal/envfile", 100.0),
 ];
 
 #[test]
@@ -35,7 +41,7 @@ fn the_conformance_data_agrees_at_least_as_far_as_promised() {
         .args(["--runner", env!("CARGO_BIN_EXE_runner"), "--timeout", "30"])
         .args([
             "--only",
-            "expressions,workflows-valid,action-manifests,real-world,tables,runs",
+            "expressions,workflows-valid,action-manifests,real-world,tables,runs,kamal",
         ])
         .output()
         .unwrap();

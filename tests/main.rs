@@ -10,13 +10,23 @@ mod cancel;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod deploy_workflow;
+#[cfg(test)]
 mod docker;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod eval;
+#[cfg(test)]
+mod images;
+#[cfg(test)]
+mod pipelines;
 #[cfg(test)]
 mod run;
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(super) enum Verb {
     Check(CheckArguments),
     /// Evaluate an expression
     Eval(EvalArguments),
+    /// Say what would stop or endanger a deploy, before it begins
+    Doctor(DoctorArguments),
     /// Print the deploy configuration with everything filled in and merged
     Config(ConfigArguments),
     /// Print secrets, or a single one
@@ -171,6 +173,16 @@ pub(super) struct ProjectArguments {
     /// The destination, whose file is laid over the configuration
     #[arg(short, long, value_name = "DEST")]
     pub(super) destination: Option<String>,
+}
+
+/// `runner doctor`.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    #[command(flatten)]
+    pub(super) project: ProjectArguments,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
 }
 
 /// `runner config`.

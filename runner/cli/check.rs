@@ -8,7 +8,7 @@ use super::error::{CliError, ErrorKind, ExitCode};
 use super::write_line;
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::engine::unsupported;
-use crate::workflow::{parse, parse_action};
+use crate::workflow::{deploy_steps, parse, parse_action};
 
 /// The folders that are looked at where none is named.
 pub(super) const WORKFLOW_FOLDERS: [&str; 2] = ["pipelines", ".github/workflows"];
@@ -55,6 +55,7 @@ pub(super) fn check_source(
         return parse_action(source).1;
     }
     let (workflow, mut problems) = parse(source);
+    problems.extend(workflow.iter().flat_map(deploy_steps));
     problems.extend(workflow.iter().flat_map(unsupported));
     problems
 }

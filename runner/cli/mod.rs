@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod deploy;
 mod diagnostics;
+mod doctor;
 mod error;
 mod eval;
 mod preview;
@@ -18,7 +19,6 @@ mod secrets;
 mod settings;
 mod stop;
 mod trigger;
-mod world;
 
 use clap::Parser as _;
 
@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&runtime, &arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),
+        Verb::Doctor(arguments) => doctor::doctor(&arguments),
         Verb::Config(arguments) => config::config(&arguments),
         Verb::Secrets(arguments) => secrets::secrets(&arguments),
         Verb::Deploy(arguments) => deploy::deploy(&runtime, &arguments),

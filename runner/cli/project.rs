@@ -1,14 +1,15 @@
 //! A project with a deploy configuration: read once, for every verb that needs it.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::arguments::{Format, ProjectArguments};
 use super::error::{CliError, ErrorKind, ExitCode};
-use super::world::Machine;
 use super::{diagnostics, settings, write_line, write_note};
+use crate::deploy::ProjectWorld;
 use crate::git;
 use crate::kamal::{self, Config, FileDiagnostic, GitFacts, Reading, Secrets, VersionSources};
 
@@ -22,7 +23,7 @@ pub(super) struct Project {
     /// The secrets, not read yet.
     pub(super) secrets: Secrets,
     /// The machine, as the project sees it.
-    pub(super) machine: Machine,
+    pub(super) machine: ProjectWorld,
 }
 
 impl Project {
@@ -36,10 +37,10 @@ impl Project {
     ) -> Result<Result<Self, ExitCode>, CliError> {
         let destination = arguments.destination.as_deref();
         let folder = current_folder()?;
-        let machine = Machine::new(&folder, destination);
+        let machine = machine(&folder, destination);
         let reading = kamal::read(&arguments.config_file, destination, &machine);
         Ok(Self::from_reading(
-            reading,
+            &reading,
             folder,
             machine,
             destination,
@@ -55,7 +56,7 @@ impl Project {
     ) -> Result<Result<Self, ExitCode>, CliError> {
         let destination = arguments.destination.as_deref();
         let folder = current_folder()?;
-        let machine = Machine::new(&folder, destination);
+        let machine = machine(&folder, destination);
         let mut reading = kamal::read(&arguments.config_file, destination, &machine);
         if let [only] = reading.diagnostics.as_slice()
             && only.diagnostic.code == "missing-file"
@@ -64,7 +65,7 @@ impl Project {
             reading = kamal::read(&arguments.config_file, None, &machine);
         }
         Ok(Self::from_reading(
-            reading,
+            &reading,
             folder,
             machine,
             destination,
@@ -73,18 +74,18 @@ impl Project {
     }
 
     fn from_reading(
-        reading: Reading,
+        reading: &Reading,
         folder: PathBuf,
-        machine: Machine,
+        machine: ProjectWorld,
         destination: Option<&str>,
         format: Format,
     ) -> Result<Self, ExitCode> {
         let Some(config) = reading.config.clone() else {
-            refuse(&reading, format);
+            refuse(reading, format);
             return Err(ExitCode::Invalid);
         };
         for found in &reading.diagnostics {
-            write_note(&rendered(&reading, found));
+            write_note(&rendered(reading, found));
         }
         Ok(Self {
             folder,
@@ -118,6 +119,11 @@ impl Project {
                 .with_hint("name the version with `--version`")
         })
     }
+}
+
+/// Returns this machine as the project in `folder` sees it.
+fn machine(folder: &Path, destination: Option<&str>) -> ProjectWorld {
+    ProjectWorld::new(folder, destination, Arc::new(settings::whole_env()))
 }
 
 fn current_folder() -> Result<PathBuf, CliError> {

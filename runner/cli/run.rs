@@ -245,7 +245,7 @@ fn execute(
         recorder,
         slots,
         options: Arc::new(EngineOptions {
-            actions: crate::actions::registry(),
+            actions: crate::actions::registry(settings::whole_env()),
             actions_dir: arguments
                 .actions_dir
                 .as_deref()

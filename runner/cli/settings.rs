@@ -37,9 +37,16 @@ const PASSED_ON: &[&str] = &[
 /// Returns the variables that steps get from the machine.
 pub(super) fn base_env() -> BTreeMap<String, String> {
     let is_passed_on = |name: &str| PASSED_ON.contains(&name) || name.starts_with("LC_");
+    whole_env()
+        .into_iter()
+        .filter(|(name, _)| is_passed_on(name))
+        .collect()
+}
+
+/// Returns all variables, which a project's configuration and secrets files may use.
+pub(super) fn whole_env() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| is_passed_on(name))
         .collect()
 }
 

@@ -21,26 +21,34 @@ mod fleet;
 mod gate;
 mod host;
 mod http;
+mod image;
 mod lease;
 mod machine;
 mod opening;
 mod preview;
 mod probe;
 mod progress;
+mod project;
 mod proxy;
 mod records;
+mod release;
 mod script;
 mod settings;
 mod transaction;
+mod world;
 
 pub use accessory::AccessoryBoot;
 pub use error::{OpError, OpenError, PhaseError};
 pub use fleet::{Away, Fleet};
 pub use host::Host;
+pub use image::{BuildWishes, ImageError};
 pub use opening::{
     Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
 };
 pub use preview::{Preview, preview};
 pub use progress::{Event, Progress, Silent};
+pub use project::{Project, ProjectError, ProjectPlace, Revision, VersionError};
+pub use release::{Access, ReleaseError, ReleaseFacts};
 pub use settings::{Reach, SecretTexts, Settings};
 pub use transaction::{Ending, Transaction};
+pub use world::{ProjectWorld, extract_secret};

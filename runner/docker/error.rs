@@ -160,6 +160,7 @@ fn is_about_absence(lower: &str) -> bool {
         "no such image",
         "no such container",
         "manifest for",
+        "does not exist locally",
     ]
     .iter()
     .any(|words| lower.contains(words))
@@ -295,6 +296,10 @@ mod tests {
         for (message, expected) in [
             ("unauthorized: authentication required", "unauthorized"),
             ("manifest for x:1 not found", "not found"),
+            (
+                "An image does not exist locally with the tag: x",
+                "not found",
+            ),
             ("no space left on device", "failed"),
         ] {
             assert_eq!(kind(&by_words(failure(message))), expected, "{message}");

@@ -51,6 +51,27 @@ impl Engine {
         }
     }
 
+    /// Lists networks that carry all these labels, each `key` or `key=value`; who is in them is not
+    /// told.
+    ///
+    /// # Errors
+    /// The daemon could not be asked.
+    pub async fn networks(&self, labels: &[String]) -> Result<Vec<Network>, DockerError> {
+        let options = ListNetworksOptionsBuilder::default()
+            .filters(&label_filter(labels))
+            .build();
+        let list = self.docker.list_networks(Some(options));
+        let found = self.within(QUICK, "list networks", list).await?;
+        let network = |found: bollard::models::Network| Network {
+            id: found.id.unwrap_or_default(),
+            name: found.name.unwrap_or_default(),
+            driver: found.driver.unwrap_or_default(),
+            labels: found.labels.unwrap_or_default().into_iter().collect(),
+            containers: Vec::new(),
+        };
+        Ok(found.into_iter().map(network).collect())
+    }
+
     /// Makes sure that a bridge network of this name exists; `true` if it was created.
     ///
     /// # Errors

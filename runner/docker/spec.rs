@@ -160,7 +160,8 @@ impl Publish {
 /// How the daemon finds out whether the container works.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HealthCheck {
-    /// A command for the container's shell; none switches the image's check off.
+    /// A command for the container's shell; an empty one is the image's own, none switches the
+    /// image's check off.
     pub command: Option<String>,
     /// Time between two checks.
     pub interval: Option<Duration>,
@@ -175,11 +176,12 @@ pub struct HealthCheck {
 impl HealthCheck {
     fn to_api(&self) -> HealthConfig {
         let test = match &self.command {
-            Some(command) => vec!["CMD-SHELL".to_owned(), command.clone()],
-            None => vec!["NONE".to_owned()],
+            Some(command) if command.is_empty() => None,
+            Some(command) => Some(vec!["CMD-SHELL".to_owned(), command.clone()]),
+            None => Some(vec!["NONE".to_owned()]),
         };
         HealthConfig {
-            test: Some(test),
+            test,
             interval: self.interval.map(nanoseconds),
             timeout: self.timeout.map(nanoseconds),
             start_period: self.start_period.map(nanoseconds),

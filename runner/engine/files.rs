@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
 use sha2::{Digest as _, Sha256};
 
 use super::action::Fault;
-use crate::expression::{EvaluationError, HashFiles};
+use crate::expression::{EvaluationError, HashFiles, Value};
 
 /// The largest summary that a step can leave.
 ///
@@ -19,6 +20,8 @@ pub(super) const MAX_SUMMARY: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Folders {
     root: tempfile::TempDir,
+    /// The folder that holds the workspace.
+    pub(super) work: PathBuf,
     /// `github.workspace`: empty at first.
     pub(super) workspace: PathBuf,
     /// `runner.temp`.
@@ -53,6 +56,7 @@ impl Folders {
             .filter(|name| !name.is_empty())
             .unwrap_or("workspace");
         let folders = Self {
+            work: path.join("work"),
             workspace: path.join("work").join(name).join(name),
             temp: path.join("temp"),
             tools: path.join("tools"),
@@ -70,9 +74,49 @@ impl Folders {
         Ok(folders)
     }
 
-    /// Returns the folder that holds all others.
-    pub(super) fn root(&self) -> &Path {
-        self.root.path()
+    /// Returns the file that holds the event.
+    pub(super) fn event(&self) -> PathBuf {
+        self.commands.with_file_name("event.json")
+    }
+
+    /// Returns the folder that containers have as the home of their user.
+    pub(super) fn home(&self) -> PathBuf {
+        self.commands.with_file_name("home")
+    }
+
+    /// Writes the event to its file.
+    pub(super) fn write_event(&self, github: &Value) -> Result<(), Fault> {
+        let event = github
+            .get("event")
+            .map_or(serde_json::Value::Null, serde_json::Value::from);
+        fs::write(self.event(), event.to_string())
+            .map_err(|source| Fault::new("the event could not be written to a file", source))
+    }
+
+    /// Lets containers write, whatever their user is; on this host nobody else gets past the
+    /// job's outermost folder.
+    pub(super) fn open_to_containers(&self) -> Result<(), Fault> {
+        let failed = |source: io::Error| {
+            Fault::new(
+                "the job's folders could not be opened to containers",
+                source,
+            )
+        };
+        let home = self.home();
+        fs::create_dir_all(&home).map_err(failed)?;
+        let between = self.workspace.parent().unwrap_or(&self.work);
+        for folder in [
+            &*self.work,
+            between,
+            &self.workspace,
+            &self.temp,
+            &self.tools,
+            &self.commands,
+            &home,
+        ] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Removes everything; what cannot be removed (files of another user) is said, not hidden.
@@ -108,6 +152,14 @@ impl CommandFiles {
             state: make("save_state")?,
             summary: make("step_summary")?,
         })
+    }
+
+    /// Lets every user of a container write to them.
+    pub(super) fn open_to_containers(&self) -> io::Result<()> {
+        for (_, path) in self.variables() {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        }
+        Ok(())
     }
 
     /// Returns the variables that name the files, as the sandbox sees them.

@@ -1,6 +1,7 @@
 //! A whole job: set-up, steps, what comes after the last one, outputs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::action::{Fault, Slots};
+use super::containers::{ContainerOrders, RunningContainers};
 use super::context::{Frame, StepScope, env_context, text, text_map};
 use super::environment;
 use super::files::Folders;
@@ -60,6 +62,7 @@ pub(super) struct JobRun {
     pub(super) contexts: Contexts,
     pub(super) folders: Folders,
     pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) running: RunningContainers,
     /// `env` of workflow and job, with what `GITHUB_ENV` changed.
     pub(super) env: BTreeMap<String, String>,
     env_value: Option<Value>,
@@ -154,8 +157,12 @@ impl JobRun {
         let tracking = format!("github_{}", uuid::Uuid::now_v7());
         let sandbox: Arc<dyn Sandbox> =
             Arc::new(HostSandbox::new(options.base_env.clone(), tracking));
-        let runner = runner_context(&options, &folders, sandbox.as_ref());
-        let github = job_github(&github, &plan, &folders, sandbox.as_ref())?;
+        let locate = |path: &Path| sandbox.path_inside(path);
+        let runner = runner_context(&options, &folders, &locate);
+        folders.write_event(&github)?;
+        let github = github.as_object().cloned().unwrap_or_default();
+        let github = github.with("job", plan.id.as_str()).into();
+        let github = located_github(&github, &folders, &locate);
         let contexts = Contexts {
             inputs: plan.inputs.clone(),
             vars,
@@ -177,6 +184,7 @@ impl JobRun {
             contexts,
             folders,
             sandbox,
+            running: RunningContainers::default(),
             env: BTreeMap::new(),
             env_value: None,
             fixed_env,
@@ -200,8 +208,8 @@ impl JobRun {
                 &self.masker,
             );
         };
-        let limits = match self.evaluate_set_up(body) {
-            Ok(limits) => limits,
+        let (limits, orders) = match self.evaluate_all(body) {
+            Ok(evaluated) => evaluated,
             Err(reason) => {
                 self.is_failed = true;
                 return self.report(Some(reason), false, Object::new());
@@ -213,13 +221,17 @@ impl JobRun {
         let guard = CancellationToken::new();
         let watch = watch_limits(cancel, force, guard.clone(), (whole, after_cancel));
         let work = async {
-            let result = self.run_all(body).await;
+            let result = match self.open_containers(&orders).await {
+                Ok(()) => self.run_all(body).await,
+                Err(fault) => Err(fault),
+            };
             guard.cancel();
             result
         };
         let (result, is_timed_out) = tokio::join!(work, watch);
         let sandbox = Arc::clone(&self.sandbox);
         sandbox.close().await;
+        self.close_containers().await;
         match result {
             Ok(outputs) => {
                 let reason = is_timed_out.then(|| {
@@ -251,6 +263,24 @@ impl JobRun {
         self.run_steps(&mut frame, &body.steps).await?;
         self.run_posts(&mut frame).await?;
         Ok(self.outputs(body, &frame))
+    }
+
+    /// Evaluates what a job says of itself before its first step; an error in words fails it.
+    fn evaluate_all(&mut self, body: &StepsJob) -> Result<(Limits, ContainerOrders), String> {
+        let limits = self.evaluate_set_up(body)?;
+        let orders = self.container_orders(body)?;
+        if orders.job.is_none() {
+            return Ok((limits, orders));
+        }
+        // The steps run in the container, so `github.workspace` is a folder there, also in `env`.
+        self.folders
+            .open_to_containers()
+            .map_err(|fault| fault.chain())?;
+        let mounts = self.job_mounts();
+        self.relocate(&|path| mounts.path_inside(path));
+        self.env.clear();
+        self.env_value = None;
+        Ok((self.evaluate_set_up(body)?, orders))
     }
 
     fn evaluate_set_up(&mut self, body: &StepsJob) -> Result<Limits, String> {
@@ -334,7 +364,7 @@ impl JobRun {
         }
     }
 
-    fn scope<'s>(&'s self, frame: &'s Frame, env: &'s Value) -> StepScope<'s> {
+    pub(super) fn scope<'s>(&'s self, frame: &'s Frame, env: &'s Value) -> StepScope<'s> {
         StepScope {
             job: self,
             frame,
@@ -364,8 +394,8 @@ impl JobRun {
     pub(super) fn job_context(&self) -> Value {
         Object::new()
             .with("status", self.status().as_str())
-            .with("container", Value::from(Object::new()))
-            .with("services", Value::from(Object::new()))
+            .with("container", Value::from(self.running.container.clone()))
+            .with("services", Value::from(self.running.services.clone()))
             .into()
     }
 
@@ -420,7 +450,11 @@ async fn watch_limits(
 }
 
 /// Returns the context `runner`.
-fn runner_context(options: &EngineOptions, folders: &Folders, sandbox: &dyn Sandbox) -> Value {
+pub(super) fn runner_context(
+    options: &EngineOptions,
+    folders: &Folders,
+    locate: &dyn Fn(&Path) -> String,
+) -> Value {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "X64",
         "aarch64" => "ARM64",
@@ -434,9 +468,9 @@ fn runner_context(options: &EngineOptions, folders: &Folders, sandbox: &dyn Sand
         .with("os", "Linux")
         .with("arch", arch)
         .with("environment", "self-hosted")
-        .with("temp", sandbox.path_inside(&folders.temp))
-        .with("tool_cache", sandbox.path_inside(&folders.tools))
-        .with("workspace", sandbox.path_inside(workspace));
+        .with("temp", locate(&folders.temp))
+        .with("tool_cache", locate(&folders.tools))
+        .with("workspace", locate(workspace));
     if options.is_debug {
         runner.with("debug", "1").into()
     } else {
@@ -450,23 +484,15 @@ fn host_name() -> String {
     name.trim().to_owned()
 }
 
-/// Returns the context `github` of a job: the run's, and where this job's files lie.
-fn job_github(
+/// Returns the context `github` with the places of this job's files.
+pub(super) fn located_github(
     github: &Value,
-    plan: &JobPlan,
     folders: &Folders,
-    sandbox: &dyn Sandbox,
-) -> Result<Value, Fault> {
-    let event_path = folders.root().join("event.json");
-    let event = github
-        .get("event")
-        .map_or(serde_json::Value::Null, serde_json::Value::from);
-    std::fs::write(&event_path, event.to_string())
-        .map_err(|source| Fault::new("the event could not be written to a file", source))?;
-    let base = github.as_object().cloned().unwrap_or_default();
-    let github = base
-        .with("job", plan.id.as_str())
-        .with("workspace", sandbox.path_inside(&folders.workspace))
-        .with("event_path", sandbox.path_inside(&event_path));
-    Ok(github.into())
+    locate: &dyn Fn(&Path) -> String,
+) -> Value {
+    let github = github.as_object().cloned().unwrap_or_default();
+    github
+        .with("workspace", locate(&folders.workspace))
+        .with("event_path", locate(&folders.event()))
+        .into()
 }

@@ -12,6 +12,8 @@
 
 mod action;
 mod composite;
+mod container_action;
+mod containers;
 mod context;
 mod environment;
 mod files;

@@ -74,7 +74,11 @@ impl JobRun {
         if !self.sandbox.has_program("node").await {
             call.fail(
                 self,
-                "the action needs `node`, which is not in PATH: install Node.js 20 or newer",
+                if self.sandbox.is_container() {
+                    "the action needs `node`, which the job's container has not: take an image with Node.js 20 or newer"
+                } else {
+                    "the action needs `node`, which is not in PATH: install Node.js 20 or newer"
+                },
             );
             return Ok((StepEnd::bare(Conclusion::Failure), BTreeMap::new()));
         }
@@ -117,18 +121,21 @@ impl JobRun {
             let Ok(found) = self.find_action(&uses.value, frame) else {
                 continue;
             };
-            let (
-                FoundKind::Folder(folder),
+            let FoundKind::Folder(folder) = &found.kind else {
+                continue;
+            };
+            let (file, condition) = match &found.manifest.runs {
                 ActionRuns::Node {
                     pre: Some((file, condition)),
                     ..
-                },
-            ) = (&found.kind, &found.manifest.runs)
-            else {
-                continue;
+                } => (self.sandbox.path_inside(&folder.join(file)), condition),
+                ActionRuns::Docker {
+                    pre: Some((entrypoint, condition)),
+                    ..
+                } => (entrypoint.clone(), condition),
+                _ => continue,
             };
             let name = format!("Pre {}", uses.value);
-            let file = self.sandbox.path_inside(&folder.join(file));
             self.run_pre_step(frame, step, with.as_ref(), (&found, file, condition, &name))
                 .await?;
         }

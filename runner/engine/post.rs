@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::action::{Action, ActionContext, Fault};
+use super::container_action::{ContainerCall, Stage};
 use super::context::{Frame, env_context};
 use super::job::JobRun;
 use super::node::NodeCall;
@@ -16,7 +17,7 @@ use super::step::{StepCall, StepEnd};
 use crate::diagnostic::Span;
 use crate::expression::condition;
 use crate::run::{Conclusion, RunEvent};
-use crate::workflow::{Condition, Step, StepBody, Token};
+use crate::workflow::{ActionRuns, Condition, Step, StepBody, Token};
 
 /// Something that an action wants done after the job's last step.
 #[derive(Debug)]
@@ -39,6 +40,13 @@ pub(super) enum PostKind {
     /// A JavaScript action.
     Node {
         node: Box<NodeCall>,
+        condition: Condition,
+        env: BTreeMap<String, String>,
+    },
+    /// An action that is a container.
+    Container {
+        container: ContainerCall,
+        entrypoint: String,
         condition: Condition,
         env: BTreeMap<String, String>,
     },
@@ -69,14 +77,24 @@ impl JobRun {
                     env,
                 } => {
                     let call = self.begin_extra(&step, &post.name, Some(env));
-                    let own = Frame::of_inputs(&node.inputs);
-                    let wanted = condition.expression.evaluate(&call.scope(self, &own));
-                    let end = match wanted.map(|value| value.is_truthy()) {
-                        Ok(true) => self.run_node(&call, frame, &node).await?.0,
-                        Ok(false) => StepEnd::bare(Conclusion::Skipped),
-                        Err(error) => {
-                            call.fail(self, &format!("`post-if` could not be evaluated: {error}"));
-                            StepEnd::bare(Conclusion::Failure)
+                    let end = match self.post_refusal(&call, &condition, &node.inputs) {
+                        Some(end) => end,
+                        None => self.run_node(&call, frame, &node).await?.0,
+                    };
+                    self.end_extra(frame, &call, &post.name, &end);
+                }
+                PostKind::Container {
+                    container,
+                    entrypoint,
+                    condition,
+                    env,
+                } => {
+                    let call = self.begin_extra(&step, &post.name, Some(env));
+                    let end = match self.post_refusal(&call, &condition, &container.inputs) {
+                        Some(end) => end,
+                        None => {
+                            let stage = Stage::Post(&entrypoint);
+                            self.run_container(&call, frame, &container, stage).await?.0
                         }
                     };
                     self.end_extra(frame, &call, &post.name, &end);
@@ -86,7 +104,27 @@ impl JobRun {
         Ok(())
     }
 
-    /// Runs the `pre` file of a JavaScript action.
+    /// Returns how a clean-up ends that its condition does not want; none if it does.
+    fn post_refusal(
+        &self,
+        call: &StepCall<'_>,
+        condition: &Condition,
+        inputs: &BTreeMap<String, String>,
+    ) -> Option<StepEnd> {
+        let own = Frame::of_inputs(inputs);
+        let wanted = condition.expression.evaluate(&call.scope(self, &own));
+        match wanted.map(|value| value.is_truthy()) {
+            Ok(true) => None,
+            Ok(false) => Some(StepEnd::bare(Conclusion::Skipped)),
+            Err(error) => {
+                call.fail(self, &format!("`post-if` could not be evaluated: {error}"));
+                Some(StepEnd::bare(Conclusion::Failure))
+            }
+        }
+    }
+
+    /// Runs the `pre` of an action: a file of a JavaScript action, or the entrypoint of a
+    /// container.
     pub(super) async fn run_pre_step(
         &mut self,
         frame: &mut Frame,
@@ -112,13 +150,24 @@ impl JobRun {
                 StepEnd::bare(Conclusion::Failure)
             }
             (Ok(true), Ok(inputs)) => {
-                let node = NodeCall {
-                    file,
-                    found: found.clone(),
-                    inputs,
-                    state: BTreeMap::new(),
+                let (found, state) = (found.clone(), BTreeMap::new());
+                let (end, state) = if matches!(found.manifest.runs, ActionRuns::Docker { .. }) {
+                    let container = ContainerCall {
+                        found,
+                        inputs,
+                        state,
+                    };
+                    let stage = Stage::Pre(&file);
+                    self.run_container(&call, frame, &container, stage).await?
+                } else {
+                    let node = NodeCall {
+                        file,
+                        found,
+                        inputs,
+                        state,
+                    };
+                    self.run_node(&call, frame, &node).await?
                 };
-                let (end, state) = self.run_node(&call, frame, &node).await?;
                 self.pre_state.insert(step.span.bytes.start, state);
                 end
             }

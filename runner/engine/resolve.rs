@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::action::Action;
 use super::context::{ActionIdentity, Frame};
 use super::job::JobRun;
-use crate::workflow::{ActionManifest, ActionReference, Step, StepBody, parse_action};
+use crate::workflow::{ActionManifest, ActionReference, ActionRuns, Step, StepBody, parse_action};
 
 /// How deep composite actions may nest.
 ///
@@ -69,7 +71,7 @@ impl JobRun {
                 ActionIdentity::default(),
             ),
             ActionReference::Docker(image) => Err(format!(
-                "`docker://{image}`: steps that are a container are not supported"
+                "`docker://{image}` is an image and has no manifest"
             )),
         }
     }
@@ -135,12 +137,15 @@ impl JobRun {
             .map(|name| folder.join(name))
             .into_iter()
             .find(|file| file.is_file());
-        let Some(file) = file else {
-            return Err(format!("`{uses}` has no action.yml or action.yaml"));
+        let manifest = match file {
+            Some(file) => {
+                let source = std::fs::read_to_string(&file)
+                    .map_err(|error| format!("`{}`: {error}", file.display()))?;
+                read_manifest(&source, &uses.to_string())?
+            }
+            None => bare_dockerfile(&folder)
+                .ok_or_else(|| format!("`{uses}` has no action.yml, action.yaml or Dockerfile"))?,
         };
-        let source = std::fs::read_to_string(&file)
-            .map_err(|error| format!("`{}`: {error}", file.display()))?;
-        let manifest = read_manifest(&source, &uses.to_string())?;
         let identity = ActionIdentity {
             path: self.sandbox.path_inside(&folder),
             ..identity
@@ -165,6 +170,26 @@ impl JobRun {
         }
         Ok(())
     }
+}
+
+/// A folder with nothing but a Dockerfile is an action, too.
+fn bare_dockerfile(folder: &Path) -> Option<Arc<ActionManifest>> {
+    let names = ["Dockerfile", "dockerfile"];
+    let name = names.into_iter().find(|name| folder.join(name).is_file())?;
+    Some(Arc::new(ActionManifest {
+        name: None,
+        description: None,
+        inputs: IndexMap::new(),
+        outputs: IndexMap::new(),
+        runs: ActionRuns::Docker {
+            image: name.to_owned(),
+            entrypoint: None,
+            arguments: Vec::new(),
+            env: IndexMap::new(),
+            pre: None,
+            post: None,
+        },
+    }))
 }
 
 fn read_manifest(source: &str, name: &str) -> Result<Arc<ActionManifest>, String> {

@@ -281,8 +281,14 @@ impl JobRun {
         frame: &Frame,
         program: Program,
     ) -> Result<ProgramEnd, Fault> {
-        let files =
-            CommandFiles::create(&self.folders.commands, call.file_number).map_err(|source| {
+        let files = CommandFiles::create(&self.folders.commands, call.file_number)
+            .and_then(|files| {
+                if self.sandbox.is_container() {
+                    files.open_to_containers()?;
+                }
+                Ok(files)
+            })
+            .map_err(|source| {
                 Fault::new("the command files of the step could not be made", source)
             })?;
         let mut env = self.step_env(frame, &call.step.context_name, &call.env);

@@ -3,7 +3,7 @@
 use super::label::unserved;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::workflow::{
-    ActionReference, Job, JobBody, Located, Step, StepBody, StepsJob, Token, TokenKind, Workflow,
+    Job, JobBody, Located, Step, StepBody, StepsJob, Token, TokenKind, Workflow,
 };
 
 /// Returns a warning for everything in a workflow that cannot be run.
@@ -44,12 +44,6 @@ fn job_parts(job: &Job, body: &StepsJob, found: &mut Vec<Diagnostic>) {
             );
         }
     }
-    if let Some(token) = &body.container {
-        warn(found, &token.span, &format!("the container of job `{id}`"));
-    }
-    if let Some(token) = &body.services {
-        warn(found, &token.span, &format!("the services of job `{id}`"));
-    }
     if let Some(token) = &body.snapshot {
         warn(found, &token.span, &format!("the snapshot of job `{id}`"));
     }
@@ -84,13 +78,6 @@ fn steps(steps: &[Step], found: &mut Vec<Diagnostic>) {
             warn(found, &step.span, "a background step");
         }
         match &step.body {
-            StepBody::Uses { uses, .. } if matches!(uses.value, ActionReference::Docker(_)) => {
-                warn(
-                    found,
-                    &uses.span,
-                    &format!("the container action `{}`", uses.value),
-                );
-            }
             StepBody::Wait(_) | StepBody::WaitAll | StepBody::Cancel(_) | StepBody::Parallel(_) => {
                 warn(found, &step.span, "a step that waits for others");
             }

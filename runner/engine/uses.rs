@@ -26,6 +26,9 @@ impl JobRun {
         uses: &ActionReference,
         with: Option<&Token>,
     ) -> Result<StepEnd, Fault> {
+        if let ActionReference::Docker(image) = uses {
+            return self.run_image(call, frame, image, with).await;
+        }
         let prepared = self.find_action(uses, frame).and_then(|found| {
             let inputs = self.action_inputs(call, frame, &found, with)?;
             Ok((found, inputs))
@@ -50,11 +53,7 @@ impl JobRun {
                     .await
             }
             (FoundKind::Folder(_), ActionRuns::Docker { .. }) => {
-                call.fail(
-                    self,
-                    &format!("`{uses}` is a container action, which is not supported"),
-                );
-                Ok(StepEnd::bare(Conclusion::Failure))
+                self.run_container_main(call, frame, &found, inputs).await
             }
             (FoundKind::Folder(_), ActionRuns::Native) => {
                 call.fail(

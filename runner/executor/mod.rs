@@ -4,7 +4,16 @@
 //! is closed after the last one. `close` is always called, also of a job that was cancelled, under
 //! the runner's own time and not the run's.
 
+mod action_container;
+mod container;
 mod host;
+mod lines;
+mod mounts;
+mod options;
+mod order;
+mod owner;
+mod services;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +22,16 @@ use std::pin::Pin;
 
 use thiserror::Error;
 
+use crate::docker::DockerError;
 use crate::process::{OutputSink, ProcessExit, StartError, Stop};
 
+pub use action_container::ActionSandbox;
+pub use container::ContainerSandbox;
 pub use host::HostSandbox;
+pub use mounts::Mounts;
+pub use options::{OptionError, PullPolicy};
+pub use order::{ContainerOrder, ContainerParts, OrderError, split_arguments};
+pub use services::{ContainerError, JobContainers, Service};
 
 /// A future that a [`Sandbox`] returns.
 pub type SandboxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -39,9 +55,12 @@ pub enum SandboxError {
     /// The program could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The user's file: a container without the program, or the container is gone.
-    #[error("{0}")]
-    Container(String),
+    /// The machine: the container is gone, or Docker is.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// The user's file or the machine: the container of an action could not be brought up.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
 }
 
 /// A place where the steps of one job run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, has_errors};
 use crate::plan::{WorkflowFile, WorkflowLoader};
 use crate::workflow;
 
@@ -44,8 +44,9 @@ pub fn read_workflow(
         path: path.display().to_string(),
         source,
     })?;
-    let (read, diagnostics) = workflow::parse(&source);
-    match read {
+    let (read, mut diagnostics) = workflow::parse(&source);
+    diagnostics.extend(read.iter().flat_map(workflow::deploy_steps));
+    match read.filter(|_| !has_errors(&diagnostics)) {
         Some(workflow) => Ok((
             WorkflowFile {
                 path: name.to_owned(),

@@ -4,6 +4,7 @@
 //! schema `workflow-v1.0.json`.
 
 mod action;
+mod deploy_steps;
 mod evaluate;
 mod model;
 mod parse;
@@ -13,6 +14,7 @@ mod tests;
 mod token;
 
 pub use action::parse_action;
+pub use deploy_steps::deploy_steps;
 pub use evaluate::TokenError;
 pub use model::{
     ActionInput, ActionManifest, ActionReference, ActionRuns, CallInterface, CallJob, CallSecrets,

@@ -1,0 +1,16 @@
+# The image of `runner`: a binary that was built outside, on Debian, as a user without rights.
+#
+#   cargo build --release
+#   docker build --build-arg BINARY=target/release/runner -t runner .
+#   docker run --rm -v "$PWD:/project" -w /project runner run pipelines/pull-request.yml
+ARG BASE=debian:bookworm-slim
+FROM ${BASE}
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates git libssl3 openssh-client \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --create-home --uid 1000 runner \
+ && git config --system safe.directory '*'
+ARG BINARY=target/release/runner
+COPY --chmod=0755 ${BINARY} /usr/local/bin/runner
+USER runner
+ENTRYPOINT ["/usr/local/bin/runner"]

@@ -1,0 +1,256 @@
+//! Steps that run in the container of a job.
+//!
+//! Each command is an exec by Docker's API. The command's processes are found again by a variable
+//! that all of them inherit; a command in the container sends them signals, so that it does not
+//! matter which processes the runner can see or may end on this host.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::lines::Lines;
+use super::mounts::Mounts;
+use super::{CommandSpec, Sandbox, SandboxError, SandboxFuture};
+use crate::docker::{DockerError, Engine, Env, ExecSpec};
+use crate::process::{OutputSink, ProcessExit, Stop, StopReason};
+
+/// The variable by which the processes of a command are found.
+const TAG: &str = "RUNNER_STEP_TAG";
+
+/// How long a command has after each signal before the next one.
+///
+/// Source: the times of GitHub's `ProcessInvoker`.
+const LADDER: [(&str, Duration); 3] = [
+    ("INT", Duration::from_millis(7_500)),
+    ("TERM", Duration::from_millis(2_500)),
+    ("KILL", Duration::from_millis(5_000)),
+];
+
+/// Ends processes by their tag.
+const END_PROCESSES: &str = include_str!("end_processes.sh");
+
+/// The code of a command that was ended by force.
+pub(super) const KILLED: i32 = 137;
+
+/// Runs commands in a container that is kept running for the job.
+#[derive(Debug)]
+pub struct ContainerSandbox {
+    engine: Engine,
+    id: String,
+    mounts: Mounts,
+    /// The `PATH` of the container's own; none where it has no shell to tell it.
+    path: OnceCell<Option<String>>,
+    programs: Mutex<HashMap<String, bool>>,
+}
+
+impl ContainerSandbox {
+    /// Returns a sandbox for a container that runs.
+    pub(super) fn new(engine: Engine, id: String, mounts: Mounts) -> Self {
+        Self {
+            engine,
+            id,
+            mounts,
+            path: OnceCell::new(),
+            programs: Mutex::default(),
+        }
+    }
+
+    /// Returns the id of the container.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the `PATH` of the container, as its image or its `env` sets it; none where it has
+    /// no shell.
+    async fn own_path(&self) -> Result<Option<&str>, DockerError> {
+        let question = ExecSpec::of_words(["sh", "-c", "printf %s \"$PATH\""]);
+        let path = self.path.get_or_try_init(|| async {
+            let answer = self.engine.exec_output(&self.id, &question, None).await?;
+            let path = String::from_utf8_lossy(&answer.stdout).into_owned();
+            Ok((answer.code == 0).then_some(path))
+        });
+        path.await.map(Option::as_deref)
+    }
+
+    async fn environment(&self, command: &CommandSpec, tag: String) -> Result<Env, DockerError> {
+        let mut env = command.env.clone();
+        if !command.path.is_empty() {
+            let own = match env.get("PATH") {
+                Some(path) => path.clone(),
+                None => self.own_path().await?.unwrap_or_default().to_owned(),
+            };
+            let parts = command.path.iter().map(String::as_str).chain([&*own]);
+            let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+            env.insert("PATH".to_owned(), parts.join(":"));
+        }
+        env.insert(TAG.to_owned(), tag);
+        Ok(Env(env.into_iter().collect()))
+    }
+
+    /// Sends a signal to all processes of a command.
+    async fn signal(&self, tag: &str, signal: &str) {
+        let entry = format!("{TAG}={tag}");
+        let words = ["sh", "-c", END_PROCESSES, "sh", &entry, signal];
+        let command = ExecSpec {
+            user: Some("0".to_owned()),
+            ..ExecSpec::of_words(words)
+        };
+        if let Err(error) = self.engine.exec_output(&self.id, &command, None).await {
+            // Whoever is still there is ended with the container.
+            tracing::debug!(%error, "the processes of a step could not be signalled");
+        }
+    }
+
+    /// Asks, tells and makes the processes of a command end; returns when the time for that is over.
+    async fn climb(&self, tag: &str) {
+        for (signal, grace) in LADDER {
+            self.signal(tag, signal).await;
+            tokio::time::sleep(grace).await;
+        }
+    }
+
+    async fn execute(
+        &self,
+        command: &CommandSpec,
+        sink: &mut dyn OutputSink,
+        stop: &Stop,
+    ) -> Result<ProcessExit, DockerError> {
+        let tag = uuid::Uuid::now_v7().simple().to_string();
+        let mut words = command.argv.clone();
+        if self.own_path().await?.is_some() {
+            // The daemon carries the two streams side by side; lines stay in order in one alone.
+            let shell = ["sh", "-c", "exec \"$@\" 2>&1", "sh"].map(str::to_owned);
+            words.splice(0..0, shell);
+        }
+        let spec = ExecSpec {
+            command: words,
+            env: self.environment(command, tag.clone()).await?,
+            workdir: Some(command.directory.clone()),
+            ..ExecSpec::default()
+        };
+        let mut lines = Lines::new(sink);
+        let mut on_output = |chunk| lines.push(&chunk);
+        let exit = {
+            let exec = self.engine.exec(&self.id, &spec, None, &mut on_output);
+            tokio::pin!(exec);
+            let ended = tokio::select! {
+                code = &mut exec => Ok(code?),
+                reason = stopped(stop) => Err(reason),
+            };
+            match ended {
+                Ok(code) => ProcessExit {
+                    code: i32::try_from(code).unwrap_or(1),
+                    stopped: None,
+                },
+                Err(reason) => {
+                    let code = tokio::select! {
+                        code = &mut exec => code.ok(),
+                        () = self.climb(&tag) => None,
+                    };
+                    match code {
+                        Some(_) => self.signal(&tag, "KILL").await,
+                        None => self.end_container().await,
+                    }
+                    ProcessExit {
+                        code: code.and_then(|code| code.try_into().ok()).unwrap_or(KILLED),
+                        stopped: Some(reason),
+                    }
+                }
+            }
+        };
+        lines.finish();
+        Ok(exit)
+    }
+
+    /// The last way to end a command that no signal ends.
+    async fn end_container(&self) {
+        if let Err(error) = self.engine.kill(&self.id, "SIGKILL").await {
+            tracing::debug!(%error, "the container of the job could not be ended");
+        }
+    }
+
+    /// Empties the job's folders from within: files of the container's users are not this user's
+    /// to remove.
+    async fn remove_files(&self) {
+        if nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let script = "for folder; do rm -rf -- \"$folder\"/* \"$folder\"/.[!.]*; done 2> /dev/null";
+        let words = ["sh", "-c", script, "sh"].into_iter();
+        let command = ExecSpec {
+            user: Some("0".to_owned()),
+            ..ExecSpec::of_words(words.chain(self.mounts.writable()))
+        };
+        if let Err(error) = self.engine.exec_output(&self.id, &command, None).await {
+            tracing::debug!(%error, "the job's folders could not be emptied");
+        }
+    }
+}
+
+/// Waits until a command is to be ended, and says why.
+pub(super) async fn stopped(stop: &Stop) -> StopReason {
+    let limit = async {
+        match stop.limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stop.token.cancelled() => StopReason::Cancelled,
+        () = limit => StopReason::TimedOut,
+    }
+}
+
+impl Sandbox for ContainerSandbox {
+    fn run<'a>(
+        &'a self,
+        command: &'a CommandSpec,
+        sink: &'a mut dyn OutputSink,
+        stop: &'a Stop,
+    ) -> SandboxFuture<'a, Result<ProcessExit, SandboxError>> {
+        Box::pin(async move { Ok(self.execute(command, sink, stop).await?) })
+    }
+
+    fn path_inside(&self, path: &Path) -> String {
+        self.mounts.path_inside(path)
+    }
+
+    fn path_outside(&self, path: &str) -> PathBuf {
+        self.mounts.path_outside(path)
+    }
+
+    fn has_program<'a>(&'a self, name: &'a str) -> SandboxFuture<'a, bool> {
+        Box::pin(async move {
+            let known = {
+                let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+                programs.get(name).copied()
+            };
+            if let Some(is_there) = known {
+                return is_there;
+            }
+            let question = ExecSpec::of_words(["sh", "-c", "command -v \"$1\"", "sh", name]);
+            let answer = self.engine.exec_output(&self.id, &question, None).await;
+            let is_there = answer.is_ok_and(|answer| answer.code == 0);
+            let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            programs.insert(name.to_owned(), is_there);
+            is_there
+        })
+    }
+
+    fn is_container(&self) -> bool {
+        true
+    }
+
+    fn close(&self) -> SandboxFuture<'_, ()> {
+        Box::pin(async move {
+            self.remove_files().await;
+            if let Err(error) = self.engine.remove_container(&self.id, true, true).await {
+                tracing::warn!(%error, "the container of the job could not be removed");
+            }
+        })
+    }
+}
