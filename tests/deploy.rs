@@ -1,6 +1,9 @@
 //! Deploys of the stub application to real servers, by the program itself.
 
-use std::sync::Once;
+use std::{
+    sync::Once,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
@@ -22,6 +25,7 @@ fn versions(sandbox: &Sandbox) {
             ("broken", &["BREAK_UP=1"][..]),
             ("crashing", &["CRASH=1"]),
             ("slow", &["UP_AFTER=60"]),
+            ("stubborn", &["ON_TERM=ignore"]),
             ("migration-fails", &["MIGRATE=fail"]),
             ("migration-hangs", &["MIGRATE=hang"]),
         ] {
@@ -241,4 +245,97 @@ fn what_cannot_begin_says_why_and_changes_nothing() {
         .expect(0)
         .says("create container `stub-web-v2`");
     assert_eq!(sandbox.snapshot(ONE), before);
+}
+
+#[test]
+fn a_deploy_that_dies_after_its_commit_is_finished_by_the_next_command() {
+    let (sandbox, project) = deployed(&[ONE], X_RUNNER);
+    project.run(&["deploy", "--version", "stubborn"]).expect(0);
+    let running = project.start_until(&["deploy", "--version", "v2"], "committed");
+    running.signal(Signal::SIGKILL);
+    running.wait().expect(-1);
+    project
+        .run(&["deploy", "--resume"])
+        .expect(0)
+        .says("is being finished");
+    assert_eq!(ask(&plain(ONE), "/version").as_deref(), Ok("v2"));
+    project
+        .run(&["history"])
+        .expect(0)
+        .says("v2                       succeeded");
+    let left = sandbox.on(
+        ONE,
+        "ls -d .kamal/lock-* .kamal/runner/stub/journal.json 2>/dev/null",
+    );
+    assert_eq!(left.trim(), "");
+    let old = sandbox.on(ONE, "docker ps --format '{{.Names}}' | grep -c stub-web");
+    assert_eq!(old.trim(), "1", "the old container still runs");
+}
+
+#[test]
+fn a_deploy_that_dies_after_its_switch_is_undone_without_a_lost_request() {
+    let more = format!("{X_RUNNER}  bake: 30s\n");
+    let (sandbox, project) = fresh(&[ONE], &more);
+    versions(sandbox);
+    let quick = X_RUNNER.to_owned();
+    project.write(&deploy_yml(&[ONE], &quick));
+    project.run(&["setup", "--version", "v1"]).expect(0);
+    project.write(&deploy_yml(&[ONE], &more));
+    let before = sandbox.snapshot(ONE);
+    let load = Load::start(&address(ONE), 3002);
+    let running = project.start_until(&["deploy", "--version", "v2"], "switched");
+    assert_eq!(ask(&plain(ONE), "/version").as_deref(), Ok("v2"));
+    running.signal(Signal::SIGKILL);
+    running.wait().expect(-1);
+    project
+        .run(&["deploy", "--undo"])
+        .expect(0)
+        .says("is being undone");
+    let (sent, lost) = load.end();
+    assert!(lost.is_empty(), "of {sent}: {lost:?}");
+    assert_eq!(ask(&plain(ONE), "/version").as_deref(), Ok("v1"));
+    assert_eq!(sandbox.snapshot(ONE), before);
+}
+
+#[test]
+fn a_host_that_is_gone_blocks_an_undo_until_it_is_abandoned() {
+    let (sandbox, project) = deployed(&[ONE, TWO], X_RUNNER);
+    let before = sandbox.snapshot(ONE);
+    let running = project.start_until(&["deploy", "--version", "slow"], "booted");
+    running.signal(Signal::SIGKILL);
+    running.wait().expect(-1);
+    let rule = "INPUT -p tcp --dport 2121 -j REJECT --reject-with tcp-reset";
+    sandbox.as_root(TWO, &format!("iptables -I {rule}"));
+    let blocked = project.run(&["deploy", "--undo"]);
+    let abandoned = project.run(&["deploy", "--undo", "--abandon", &address(TWO)]);
+    sandbox.as_root(TWO, &format!("iptables -D {rule}"));
+    blocked.expect(21).says("`127.0.0.14` does not answer");
+    abandoned.expect(0).says("is undone");
+    assert_eq!(sandbox.snapshot(ONE), before);
+    project
+        .run(&["deploy", "--version", "v2"])
+        .expect(0)
+        .says("left behind");
+    let left = sandbox.on(TWO, "docker ps -a --format '{{.Names}}' | grep slow");
+    assert_eq!(left.trim(), "");
+}
+
+#[test]
+fn a_deploy_that_was_frozen_for_too_long_changes_nothing_more() {
+    let (sandbox, project) = deployed(&[ONE], X_RUNNER);
+    let running = project.start_until(&["deploy", "--version", "slow"], "booted");
+    running.signal(Signal::SIGSTOP);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let next = loop {
+        let next = project.run(&["deploy", "--version", "v2"]);
+        if next.code != 5 || Instant::now() > deadline {
+            break next;
+        }
+    };
+    next.expect(0).says("was left open");
+    let after = sandbox.snapshot(ONE);
+    running.signal(Signal::SIGCONT);
+    running.wait().expect(21).says("nothing more was changed");
+    assert_eq!(sandbox.snapshot(ONE), after);
+    assert_eq!(ask(&plain(ONE), "/version").as_deref(), Ok("v2"));
 }

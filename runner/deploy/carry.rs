@@ -418,3 +418,78 @@ impl<'a> Meter<'a> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Millis;
+
+    fn op(host: &str, verb: Verb) -> Op {
+        Op::new(&host.into(), verb)
+    }
+
+    fn file(host: &str) -> Op {
+        let path = "a".to_owned();
+        op(host, Verb::RemoveFile { path })
+    }
+
+    fn stop(host: &str) -> Op {
+        let container = crate::release::Target {
+            name: "a".into(),
+            id: None,
+        };
+        let (wait, timeout) = (Millis(0), Millis(0));
+        op(
+            host,
+            Verb::Stop {
+                container,
+                wait,
+                timeout,
+            },
+        )
+    }
+
+    fn network(host: &str) -> Op {
+        let name = "a".to_owned();
+        op(host, Verb::CreateNetwork { name })
+    }
+
+    #[test]
+    fn stages_of_one_host_are_joined_and_those_of_several_wait_for_each_other() {
+        let stage = |ops: &[Op]| Stage {
+            phase: Phase::Opened,
+            ops: ops.to_vec(),
+        };
+        let joined = joined(&[
+            stage(&[file("a")]),
+            stage(&[stop("a"), file("a")]),
+            stage(&[file("a"), file("b")]),
+            stage(&[file("b")]),
+            stage(&[file("b")]),
+            stage(&[file("a")]),
+        ]);
+        let sizes: Vec<_> = joined.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [3, 2, 2, 1]);
+    }
+
+    #[test]
+    fn what_can_go_together_is_one_segment() {
+        let pull = op(
+            "a",
+            Verb::Pull {
+                image: crate::release::ImageRef::parse("a").unwrap(),
+            },
+        );
+        for (ops, length) in [
+            (vec![], 0),
+            (vec![file("a"), file("a"), stop("a")], 2),
+            (vec![stop("a"), stop("a"), file("a")], 2),
+            (vec![network("a"), pull.clone(), stop("a")], 2),
+            (vec![stop("a"), network("a")], 1),
+        ] {
+            let step = |op: Op| (Phase::Opened, Step { op, journal: None });
+            let steps: Vec<_> = ops.into_iter().map(step).collect();
+            assert_eq!(segment_length(&steps), length, "{steps:?}");
+        }
+    }
+}

@@ -79,6 +79,11 @@ impl StubProject {
         self.folder.path()
     }
 
+    /// Writes another configuration.
+    pub(crate) fn write(&self, deploy_yml: &str) {
+        fs::write(self.path().join("config/deploy.yml"), deploy_yml).unwrap();
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
         command
