@@ -436,7 +436,7 @@ mod tests {
         let facts = Facts {
             paths: &paths,
             transaction: &who,
-            fence: Fence(fence_on(folder)),
+            fence: fence_of(folder, verbs),
             secrets: &secrets,
             dead: dead.as_ref(),
         };
@@ -470,11 +470,17 @@ mod tests {
         })
     }
 
-    /// The fence that is there: only operations with a fence of their own are late here.
-    fn fence_on(folder: &Path) -> u64 {
-        let path = folder.join(".kamal/runner/shop/fence");
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.trim().parse().unwrap_or(0)
+    /// The transaction's fence: the one that its operations name, else the one that is there.
+    fn fence_of(folder: &Path, verbs: &[(Verb, bool)]) -> Fence {
+        let named = verbs.iter().filter_map(|(verb, _)| match verb {
+            Verb::WriteFence { fence } | Verb::Commit { fence } => Some(*fence),
+            _ => None,
+        });
+        let there = || {
+            let path = folder.join(".kamal/runner/shop/fence");
+            Fence::parse(&fs::read_to_string(path).unwrap_or_default()).unwrap_or_default()
+        };
+        named.max().unwrap_or_else(there)
     }
 
     fn lock(who: &str, over: Option<&str>) -> (Verb, bool) {
@@ -563,6 +569,16 @@ mod tests {
             };
             assert_eq!(found, "2");
         }
+        let record = Verb::Record {
+            phase: Phase::Booted,
+        };
+        let done = run(at, "t1", None, &[commit(1), (record, false)]);
+        assert!(!went_well(&done), "{done:?}");
+        let journal = fs::read_to_string(at.join(".kamal/runner/shop/journal.json")).unwrap();
+        assert_eq!(
+            journal, "{\"id\":\"t1\"}",
+            "written before the fence was raised"
+        );
     }
 
     #[test]
