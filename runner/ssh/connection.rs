@@ -181,6 +181,8 @@ impl Connection {
         let (ready, is_ready) = oneshot::channel();
         let (address, options) = (address.clone(), options.clone());
         let host = address.to_string();
+        // The kernel shows 15 letters of it: the port first, since that is short.
+        let name = format!("ssh {} {}", address.port, address.host.replace('\0', ""));
         let work = move || {
             let _ended = ended_sender;
             let login = Login {
@@ -210,7 +212,7 @@ impl Connection {
             }
         };
         std::thread::Builder::new()
-            .name("ssh".into())
+            .name(name)
             .spawn(work)
             .map_err(SshError::Machine)?;
         match timeout(limit + RESOLVER_GRACE, is_ready).await {
@@ -278,6 +280,24 @@ impl Connection {
     /// # Errors
     /// The SSH server does not let this user run commands.
     pub async fn spawn(&self, command: &Command) -> Result<Process, SshError> {
+        if !command.ends_with_caller {
+            return self.start(command).await;
+        }
+        // A caller who goes away while the command starts must not leave it running: the start is
+        // brought to its end in any case, and what it returns ends the command when it is dropped.
+        let (this, command) = (self.clone(), command.clone());
+        #[expect(clippy::disallowed_methods, reason = "it has to outlive the caller")]
+        let started = tokio::spawn(async move {
+            let mut process = this.start(&command).await?;
+            process.learn_group().await?;
+            Ok(process)
+        });
+        started
+            .await
+            .map_err(|e| SshError::Machine(io::Error::other(e)))?
+    }
+
+    async fn start(&self, command: &Command) -> Result<Process, SshError> {
         let (mine, theirs) = pair()?;
         let (exit_sender, exit) = oneshot::channel();
         let target = Target::Command(command.line());
@@ -287,17 +307,13 @@ impl Connection {
             .await?;
         let stderr = self.stream(mine)?;
         let shared = self.shared.clone();
-        let mut process = Process {
+        Ok(Process {
             stdio,
             stderr,
             exit,
             end: None,
             shared,
-        };
-        if command.ends_with_caller {
-            process.learn_group().await?;
-        }
-        Ok(process)
+        })
     }
 
     /// Ends the session: streams that are still open end with an error.
