@@ -434,8 +434,9 @@ async fn build(engine: &Engine, spec: &BuildSpec) -> (Result<String, DockerError
 async fn both_builders_take_arguments_targets_labels_and_ignore_rules() {
     let engine = engine().await;
     let dockerfile = format!(
-        "FROM {BUSYBOX} AS first\nARG WHO\nCOPY . /src\nRUN echo hello $WHO > /who; find /src -type f ! -name Dockerfile | sort\n\
-         FROM {BUSYBOX}\nRUN exit 1\n"
+        "FROM {BUSYBOX} AS first\nARG WHO\nCOPY . /src\nRUN echo hello $WHO > /who; : {}; find /src -type f ! -name Dockerfile | sort\n\
+         FROM {BUSYBOX}\nRUN exit 1\n",
+        unique("build")
     );
     let folder = folder(&[
         ("docker/Dockerfile", &dockerfile),
@@ -638,7 +639,7 @@ async fn images_go_to_a_registry_and_come_back_by_digest() {
     engine.push(&name, Some(&good), quiet).await.unwrap();
     engine.remove_image(&name, false).await.unwrap();
     engine.remove_image(&by_digest, false).await.unwrap();
-    let folder = folder(&[("Dockerfile", &format!("FROM {name}\nRUN echo on it\n"))]);
+    let folder = folder(&[("Dockerfile", &format!("FROM {name}\nRUN echo {name}\n"))]);
     for builder in [Builder::Classic, Builder::BuildKit] {
         let tag = format!("{}:1", unique("based"));
         let mut spec = BuildSpec {

@@ -11,7 +11,8 @@ use std::{
 use tokio::{net::UnixStream, sync::oneshot, time::timeout};
 
 use super::{
-    Command, Exit, HostAddress, HostKeys, Identity, Output, Process, SshError, Statistics, Stream,
+    Command, HostAddress, HostKeys, Identity, Output, Process, SshError, Statistics, Stream,
+    channel::CommandEnds,
     handshake::{self, Login},
     pump::{Pump, Wires},
     requests::{Open, Request, Shared, Target},
@@ -302,9 +303,12 @@ impl Connection {
         let (exit_sender, exit) = oneshot::channel();
         let target = Target::Command(command.line());
         let what = format!("to run `{}`", command.shown());
-        let stdio = self
-            .request(target, Some(theirs), Some(exit_sender), what)
-            .await?;
+        let ends = CommandEnds {
+            stderr: Some(theirs),
+            exit: Some(exit_sender),
+            unattended: None,
+        };
+        let stdio = self.request(target, ends, what).await?;
         let stderr = self.stream(mine)?;
         let shared = self.shared.clone();
         Ok(Process {
@@ -346,14 +350,13 @@ impl Connection {
     }
 
     async fn open(&self, target: Target, what: String) -> Result<Stream, SshError> {
-        self.request(target, None, None, what).await
+        self.request(target, CommandEnds::default(), what).await
     }
 
     async fn request(
         &self,
         target: Target,
-        stderr: Option<StdUnixStream>,
-        exit: Option<oneshot::Sender<Exit>>,
+        ends: CommandEnds,
         what: String,
     ) -> Result<Stream, SshError> {
         let (mine, local) = pair()?;
@@ -361,8 +364,7 @@ impl Connection {
         self.shared.send(Request::Open(Box::new(Open {
             target,
             local,
-            stderr,
-            exit,
+            ends,
             reply: Some(reply),
         })))?;
         match answer.await {
@@ -386,13 +388,17 @@ impl Connection {
 impl Shared {
     /// Starts a command whose end nobody awaits; does nothing if the session is gone.
     pub(super) fn run_unattended(&self, command: String) {
-        let Ok((_mine, local)) = pair() else { return };
+        let Ok((mine, local)) = pair() else { return };
+        let _no_input = mine.shutdown(std::net::Shutdown::Write);
+        let ends = CommandEnds {
+            unattended: Some(mine),
+            ..CommandEnds::default()
+        };
         let target = Target::Command(command);
         let open = Open {
             target,
             local,
-            stderr: None,
-            exit: None,
+            ends,
             reply: None,
         };
         let _gone = self.send(Request::Open(Box::new(open)));

@@ -26,11 +26,10 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags};
 use ssh2::{BlockDirections, Channel, ErrorCode, Session};
-use tokio::sync::oneshot;
 
 use super::{
-    ChannelRefusal, Exit,
-    channel::{CHUNK, Conn, blocked},
+    ChannelRefusal,
+    channel::{CHUNK, CommandEnds, Conn, blocked},
     handshake::{EAGAIN, Wire},
     requests::{Open, Refused, Reply, Request, Status, Target},
     statistics::count,
@@ -61,8 +60,7 @@ pub(super) struct Wires {
 struct Starting {
     conn: Conn,
     command: String,
-    stderr: Option<UnixStream>,
-    exit: Option<oneshot::Sender<Exit>>,
+    ends: CommandEnds,
     reply: Option<Reply>,
 }
 
@@ -259,8 +257,7 @@ impl Pump {
         let Open {
             target,
             local,
-            stderr,
-            exit,
+            ends,
             reply,
         } = open;
         let mut conn = Conn::new(channel, local);
@@ -272,8 +269,7 @@ impl Pump {
                     self.starting.push(Starting {
                         conn,
                         command,
-                        stderr,
-                        exit,
+                        ends,
                         reply,
                     });
                     return;
@@ -298,6 +294,9 @@ impl Pump {
         if matches!(open.target, Target::Command(_)) && self.may_wait_for_a_session()? {
             self.queue.push_front(open);
             return Ok(());
+        }
+        if open.reply.is_none() {
+            tracing::warn!("an SSH host did not let a running command be ended");
         }
         if let Some(reply) = open.reply.take() {
             let full = self.was_full && matches!(open.target, Target::Command(_));
@@ -343,12 +342,11 @@ impl Pump {
                     count(&self.status.counters.commands, 1);
                     let Starting {
                         mut conn,
-                        stderr,
-                        exit,
+                        ends,
                         reply,
                         ..
                     } = starting;
-                    conn.give_command_ends(stderr, exit);
+                    conn.give_command_ends(ends);
                     conn.answer(reply);
                     self.conns.push(conn);
                 }
@@ -357,6 +355,9 @@ impl Pump {
                     let Starting {
                         mut conn, reply, ..
                     } = starting;
+                    if reply.is_none() {
+                        tracing::warn!("an SSH host did not let a running command be ended");
+                    }
                     if let Some(reply) = reply {
                         let reason = e.message().to_owned();
                         let refusal = ChannelRefusal::Forbidden;
