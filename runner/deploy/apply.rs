@@ -78,9 +78,7 @@ impl Host {
                 self.prove(proxy.ok_or_else(no_proxy)?, routes, transaction)
                     .await
             }
-            Verb::Watch { span, containers } => {
-                self.watch(containers, *span, act.id(), act.settings).await
-            }
+            Verb::Watch { span, containers } => self.watch(containers, *span, proxy, act).await,
             other => Err(OpError::Unsupported(other.to_string())),
         }
     }

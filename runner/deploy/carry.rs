@@ -44,12 +44,24 @@ pub(super) struct Carrier<'a> {
 /// Where operations lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
+    /// To the lock: as forward, but no phase of anything is told.
+    Locking,
     /// To the new release: a failure stops every host.
     Forward,
     /// Back to what was found: other hosts go on after a failure.
     Back,
     /// To the end of a transaction that is over, in the same way; phases are not told.
     Closing,
+}
+
+impl Course {
+    fn stops_at_failure(self) -> bool {
+        matches!(self, Self::Locking | Self::Forward)
+    }
+
+    fn is_told(self) -> bool {
+        matches!(self, Self::Forward | Self::Back)
+    }
 }
 
 /// An operation that did not go well.
@@ -118,7 +130,7 @@ impl Carrier<'_> {
                 carried.stopped |= done.stopped;
             }
             let failed = !carried.failures.is_empty();
-            if (failed && self.course == Course::Forward) || carried.stopped {
+            if (failed && self.course.stops_at_failure()) || carried.stopped {
                 break;
             }
         }
@@ -162,7 +174,7 @@ impl Carrier<'_> {
             self.segment(host, segment, journal, meter, halt, &mut done)
                 .await;
             if done.failure.is_some() || done.stopped {
-                if self.course == Course::Forward {
+                if self.course.stops_at_failure() {
                     halt.cancel();
                 }
                 return done;
@@ -366,7 +378,7 @@ impl<'a> Meter<'a> {
             None => {}
         }
         open.insert(host.clone(), (phase, Instant::now()));
-        if self.course != Course::Closing {
+        if self.course.is_told() {
             let (host, undoing) = (host.clone(), self.course == Course::Back);
             self.progress.tell(Event::Began {
                 host,
@@ -393,7 +405,7 @@ impl<'a> Meter<'a> {
     }
 
     fn reached(&self, host: &HostName, phase: Phase, since: Instant) {
-        if self.course == Course::Closing {
+        if !self.course.is_told() {
             return;
         }
         let (host, took) = (host.clone(), since.elapsed());
@@ -404,5 +416,80 @@ impl<'a> Meter<'a> {
             undoing,
             took,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Millis;
+
+    fn op(host: &str, verb: Verb) -> Op {
+        Op::new(&host.into(), verb)
+    }
+
+    fn file(host: &str) -> Op {
+        let path = "a".to_owned();
+        op(host, Verb::RemoveFile { path })
+    }
+
+    fn stop(host: &str) -> Op {
+        let container = crate::release::Target {
+            name: "a".into(),
+            id: None,
+        };
+        let (wait, timeout) = (Millis(0), Millis(0));
+        op(
+            host,
+            Verb::Stop {
+                container,
+                wait,
+                timeout,
+            },
+        )
+    }
+
+    fn network(host: &str) -> Op {
+        let name = "a".to_owned();
+        op(host, Verb::CreateNetwork { name })
+    }
+
+    #[test]
+    fn stages_of_one_host_are_joined_and_those_of_several_wait_for_each_other() {
+        let stage = |ops: &[Op]| Stage {
+            phase: Phase::Opened,
+            ops: ops.to_vec(),
+        };
+        let joined = joined(&[
+            stage(&[file("a")]),
+            stage(&[stop("a"), file("a")]),
+            stage(&[file("a"), file("b")]),
+            stage(&[file("b")]),
+            stage(&[file("b")]),
+            stage(&[file("a")]),
+        ]);
+        let sizes: Vec<_> = joined.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [3, 2, 2, 1]);
+    }
+
+    #[test]
+    fn what_can_go_together_is_one_segment() {
+        let pull = op(
+            "a",
+            Verb::Pull {
+                image: crate::release::ImageRef::parse("a").unwrap(),
+            },
+        );
+        for (ops, length) in [
+            (vec![], 0),
+            (vec![file("a"), file("a"), stop("a")], 2),
+            (vec![stop("a"), stop("a"), file("a")], 2),
+            (vec![network("a"), pull.clone(), stop("a")], 2),
+            (vec![stop("a"), network("a")], 1),
+        ] {
+            let step = |op: Op| (Phase::Opened, Step { op, journal: None });
+            let steps: Vec<_> = ops.into_iter().map(step).collect();
+            assert_eq!(segment_length(&steps), length, "{steps:?}");
+        }
     }
 }

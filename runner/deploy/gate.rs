@@ -5,17 +5,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    apply::Act,
     error::OpError,
     host::Host,
     http::{self, HttpError},
     probe,
+    proxy::Requests,
     settings::Settings,
 };
 use crate::{
     docker::{Found, Health},
-    release::{
-        Answer, Check, ContainerId, ContainerName, GateSettings, Millis, Target, TransactionId,
-    },
+    release::{Answer, Check, ContainerId, ContainerName, GateSettings, Millis, ProxyWish, Target},
 };
 
 /// How often a container is asked before it has answered anything.
@@ -26,6 +26,11 @@ const ANSWER: Duration = Duration::from_secs(5);
 const STATE: Duration = Duration::from_millis(500);
 /// How often a container's state is looked at where that is all that counts.
 const SLOW: Duration = Duration::from_millis(250);
+
+/// Fewer requests than this say nothing about their share of errors.
+const FEW: u64 = 20;
+/// The share of 5xx, in hundredths, above which a new release is not kept.
+const ERRORS: u64 = 5;
 
 /// What a gate saw last.
 #[derive(Debug, Default)]
@@ -269,9 +274,10 @@ impl Host {
         &self,
         containers: &[Target],
         span: Millis,
-        transaction: &TransactionId,
-        settings: &Settings,
+        proxy: Option<&ProxyWish>,
+        act: Act<'_>,
     ) -> Result<(), OpError> {
+        let (transaction, settings) = (&act.journal.id, act.settings);
         let mut watched = Vec::new();
         for target in containers {
             let id = self.need(target, transaction).await?;
@@ -280,7 +286,12 @@ impl Host {
             watched.push((target, id, restarts));
         }
         let end = Instant::now() + span.to_duration();
+        let before = self.requests_of(proxy, transaction).await;
         loop {
+            let now = self.requests_of(proxy, transaction).await;
+            if let Some(text) = too_many_errors(before, now) {
+                return Err(OpError::Watch(text));
+            }
             for (target, id, restarts) in &watched {
                 let found = self.engine.container(id.as_str()).await?;
                 let found = found.ok_or_else(|| OpError::NoContainer(target.name.clone()))?;
@@ -312,6 +323,15 @@ impl Host {
     }
 }
 
+/// Says that too many of the requests since `before` were answered with 5xx, or nothing.
+fn too_many_errors(before: Option<Requests>, now: Option<Requests>) -> Option<String> {
+    let (before, now) = (before?, now?);
+    let all = now.all.saturating_sub(before.all);
+    let failed = now.failed.saturating_sub(before.failed);
+    let is_bad = all >= FEW && failed.saturating_mul(100) > all.saturating_mul(ERRORS);
+    is_bad.then(|| format!("{failed} of {all} requests were answered with 5xx"))
+}
+
 fn address(found: &Found) -> Option<String> {
     found
         .networks
@@ -325,4 +345,26 @@ fn address(found: &Found) -> Option<String> {
 fn has_ended(found: &Found) -> bool {
     use crate::docker::State;
     matches!(found.state, State::Exited | State::Dead | State::Removing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_errors_counts_only_among_enough_requests() {
+        let seen = |all, failed| Some(Requests { all, failed });
+        for (before, now, is_bad) in [
+            (seen(0, 0), seen(19, 19), false),
+            (seen(0, 0), seen(20, 2), true),
+            (seen(0, 0), seen(20, 1), false),
+            (seen(100, 50), seen(200, 54), false),
+            (seen(100, 50), seen(200, 56), true),
+            (None, seen(200, 56), false),
+            (seen(100, 50), None, false),
+        ] {
+            let bad = too_many_errors(before, now);
+            assert_eq!(bad.is_some(), is_bad, "{before:?} {now:?}");
+        }
+    }
 }

@@ -34,6 +34,7 @@ mod records;
 mod release;
 mod script;
 mod settings;
+mod takeover;
 mod transaction;
 mod world;
 

@@ -167,7 +167,7 @@ pub async fn open(
         return Err(OpenError::Cancelled);
     }
     let lease = opener.take_lock(cancel).await?;
-    opener.proceed(lease, cancel).await
+    Box::pin(opener.proceed(lease, cancel)).await
 }
 
 /// Ends a transaction that somebody left open, and does nothing else.
@@ -236,14 +236,14 @@ fn refuse_away(look: &Look, spec: &Spec, abandon: &BTreeSet<HostName>) -> Result
 /// A transaction that is about to begin.
 pub(super) struct Opener {
     pub(super) spec: Spec,
-    begin: Begin,
-    settings: Arc<Settings>,
-    progress: Arc<dyn Progress>,
+    pub(super) begin: Begin,
+    pub(super) settings: Arc<Settings>,
+    pub(super) progress: Arc<dyn Progress>,
     pub(super) look: Look,
-    id: TransactionId,
+    pub(super) id: TransactionId,
     machine: Machine,
     pub(super) locks: Vec<HostName>,
-    fence: Fence,
+    pub(super) fence: Fence,
     /// A holder of this machine that is no more.
     dead: Option<TransactionId>,
 }
@@ -386,7 +386,10 @@ impl Opener {
             dead: self.dead.as_ref(),
             progress: self.progress.as_ref(),
             stop,
-            course: Course::Forward,
+            course: match lease {
+                Some(_) => Course::Forward,
+                None => Course::Locking,
+            },
         };
         carrier.carry(journal, stages).await
     }
@@ -437,7 +440,7 @@ impl Opener {
         self.progress.tell(Event::Opened {
             id: journal.id.clone(),
         });
-        self.record_open(journal, lease, cancel).await
+        Box::pin(self.record_open(journal, lease, cancel)).await
     }
 
     /// Writes the journal and the ways back; a failure here leaves nothing behind.
@@ -536,85 +539,12 @@ impl Opener {
         })
     }
 
-    /// Finishes or undoes a transaction that a dead holder left.
-    async fn end_left_open(
-        &mut self,
-        lease: Lease,
-        cancel: &CancellationToken,
-    ) -> Result<Lease, OpenError> {
-        let left = self
-            .look
-            .observed
-            .open_transaction(&self.spec.primary)
-            .cloned();
-        let Some(mut journal) = left.filter(|journal| journal.id != self.id) else {
-            return Ok(lease);
-        };
-        let (id, who) = (journal.id.clone(), journal.holder.who.clone());
-        journal.fence = self.fence;
-        let phase = journal.phase;
-        if self.begin.left_open == LeftOpen::Resume {
-            journal.failure = None;
-        }
-        let fleet = std::mem::replace(
-            &mut self.look.fleet,
-            Fleet::new(self.settings.reach.clone()),
-        );
-        let mut transaction = Transaction {
-            journal,
-            fleet,
-            lease: Some(lease),
-            settings: self.settings.clone(),
-            progress: self.progress.clone(),
-            seen: None,
-        };
-        transaction.abandon(self.begin.abandon.iter().cloned());
-        let title = transaction.title();
-        let forward =
-            transaction.journal.is_committed() || self.begin.left_open == LeftOpen::Resume;
-        let word = if forward { "finished" } else { "undone" };
-        transaction.say(format!("transaction {id} ({title}, by {who}) was left open at phase {phase}; it is being {word}"));
-        let force = CancellationToken::new();
-        let ending = if forward {
-            match transaction.run_finish(cancel, &force).await {
-                Ok(ending) => ending,
-                Err(error) => Ending::Incomplete {
-                    differences: Vec::new(),
-                    failures: vec![super::error::chain(&error)],
-                },
-            }
-        } else {
-            transaction.run_undo(&force).await
-        };
-        let hosts: Vec<HostName> = self.look.observed.hosts.keys().cloned().collect();
-        let Transaction { fleet, lease, .. } = transaction;
-        self.look.fleet = fleet;
-        match (ending, lease) {
-            (Ending::Succeeded | Ending::Undone, Some(lease)) => {
-                self.say(&format!("transaction {id} is {word}"));
-                let (observed, _) = self.look.fleet.probe(&self.spec, &hosts).await;
-                self.look.observed = observed;
-                Ok(lease)
-            }
-            (ending, lease) => {
-                if let Some(lease) = lease {
-                    self.unlock(lease).await;
-                }
-                Err(OpenError::LeftOpen {
-                    id,
-                    who,
-                    reason: ending_words(&ending),
-                })
-            }
-        }
-    }
-
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         self.progress.tell(Event::Notice(text.to_owned()));
     }
 
     /// Gives the lock back when nothing was done under it.
-    async fn unlock(&self, mut lease: Lease) {
+    pub(super) async fn unlock(&self, mut lease: Lease) {
         lease.stop();
         let journal = self.bare_journal(self.opening());
         self.release_locks(&journal).await;

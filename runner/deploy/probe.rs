@@ -434,3 +434,26 @@ async fn name_ports(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_is_taken_apart() {
+        let said = "\n#b# file a/fence\n7\n\n#b# file a/text\n#b#\n\n#b# lock\n\n#b# age\n12\n#b# list\na/b.c\nd\n\n#b# ports\n\
+            sl local rem st\n0: 00000000:0BBA 00000000:0000 0A 0\n1: 0100007F:1F90 00000000:0000 0A 0\n2: 00000000:01BB 00000000:0000 01 0\n";
+        let records = parse_records(said, "#b#", "lock");
+        assert_eq!(records.files["a/fence"], "7\n");
+        assert_eq!(records.files["a/text"], "#b#\n");
+        assert!(records.files.contains_key("lock"));
+        assert_eq!(records.lease_age, Some(12));
+        assert!(records.listed.contains("a/b.c") && records.listed.contains("d"));
+        let ports: Vec<_> = records.ports.into_iter().collect();
+        assert_eq!(
+            ports,
+            [3002],
+            "neither of the host alone nor of a connection"
+        );
+    }
+}

@@ -392,3 +392,219 @@ pub(super) fn carries_transaction(path: &str) -> bool {
         || name.contains(".env.")
         || name.starts_with("reserve.")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::Write as _,
+        path::Path,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+    use crate::release::{LockDetails, Machine, Phase, UnixMillis};
+
+    fn id(text: &str) -> TransactionId {
+        TransactionId::parse(text).unwrap()
+    }
+
+    /// Runs operations of transaction `who` in a folder, as a host would.
+    fn run(folder: &Path, who: &str, dead: Option<&str>, verbs: &[(Verb, bool)]) -> Vec<Done> {
+        let paths = Paths::new(&"shop".into(), None);
+        let secrets: SecretTexts = [("KEY", "it's \"$secret\"\nof two lines")]
+            .into_iter()
+            .collect();
+        let (who, dead) = (id(who), dead.map(id));
+        let facts = Facts {
+            paths: &paths,
+            transaction: &who,
+            secrets: &secrets,
+            dead: dead.as_ref(),
+        };
+        let mut script = Script::new(&paths);
+        for (verb, best_effort) in verbs {
+            let journal = format!("{{\"id\":\"{who}\"}}");
+            script
+                .add(verb, Some(&journal), *best_effort, facts)
+                .unwrap();
+        }
+        let mut shell = Command::new("sh")
+            .arg("-s")
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let text = script.into_text();
+        shell
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        let output = shell.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        Script::results(verbs.len(), &stdout, &stderr, Fence(1), |n| {
+            verbs[n].0.to_string()
+        })
+    }
+
+    fn lock(who: &str, over: Option<&str>) -> (Verb, bool) {
+        let lease = crate::release::Lease {
+            format: 1,
+            transaction: id(who),
+            owner: "ann".to_owned(),
+            machine: Machine {
+                boot: "b".to_owned(),
+                pid_namespace: "n".to_owned(),
+                pid: 1,
+                started: 1,
+            },
+            run: None,
+        };
+        let details = LockDetails::automatic("ann", id(who), "v1".into(), UnixMillis(0));
+        let over = over.map(id);
+        let verb = Verb::TakeLock {
+            details,
+            lease,
+            over,
+        };
+        (verb, false)
+    }
+
+    fn went_well(done: &[Done]) -> bool {
+        done.iter().all(|done| matches!(done, Done::Well))
+    }
+
+    #[test]
+    fn the_lock_is_one_transactions_until_its_lease_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        assert!(went_well(&run(at, "t1", None, &[lock("t1", None)])));
+        assert!(went_well(&run(at, "t1", None, &[lock("t1", None)])));
+        let refused = run(at, "t2", None, &[lock("t2", None)]);
+        let [Done::Failed(OpError::LockHeld { by })] = refused.as_slice() else {
+            panic!("{refused:?}");
+        };
+        assert!(by.contains("ann (runner t1)"), "{by}");
+        let young = run(at, "t2", None, &[lock("t2", Some("t1"))]);
+        assert!(!went_well(&young), "{young:?}");
+        let other = run(at, "t2", Some("t0"), &[lock("t2", Some("t0"))]);
+        assert!(!went_well(&other), "{other:?}");
+        assert!(went_well(&run(
+            at,
+            "t2",
+            Some("t1"),
+            &[lock("t2", Some("t1"))]
+        )));
+        let lease = at.join(".kamal/lock-shop/lease.json");
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(31);
+        fs::File::options()
+            .write(true)
+            .open(&lease)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        assert!(went_well(&run(at, "t3", None, &[lock("t3", Some("t2"))])));
+        let unlock = |who: &str| {
+            let transaction = id(who);
+            (Verb::Unlock { transaction }, false)
+        };
+        assert!(went_well(&run(at, "t2", None, &[unlock("t2")])));
+        assert!(lease.exists(), "it was not t2's to give back");
+        assert!(went_well(&run(at, "t3", None, &[unlock("t3")])));
+        assert!(!at.join(".kamal/lock-shop").exists());
+    }
+
+    #[test]
+    fn a_lower_fence_writes_neither_route_nor_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let fence = |n| (Verb::WriteFence { fence: Fence(n) }, false);
+        let commit = |n| (Verb::Commit { fence: Fence(n) }, false);
+        assert!(went_well(&run(at, "t1", None, &[fence(1), commit(1)])));
+        assert!(went_well(&run(at, "t2", None, &[fence(2)])));
+        for late in [fence(1), commit(1)] {
+            let done = run(at, "t1", None, &[late, commit(1)]);
+            let [
+                Done::Failed(OpError::FenceLost { found, .. }),
+                Done::LeftOut,
+            ] = done.as_slice()
+            else {
+                panic!("{done:?}");
+            };
+            assert_eq!(found, "2");
+        }
+    }
+
+    #[test]
+    fn records_are_written_once_and_secrets_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let env = Verb::WriteEnvFile {
+            path: ".kamal/apps/shop/env/roles/web.env.t1".to_owned(),
+            secrets: [("KEY".to_owned(), "KEY".into())].into_iter().collect(),
+        };
+        let audit = Verb::Audit {
+            line: "[now] it's done".to_owned(),
+        };
+        let record = Verb::Record {
+            phase: Phase::Opened,
+        };
+        let all = [(env, false), (audit, true), (record, false)];
+        assert!(went_well(&run(at, "t1", None, &all)));
+        assert!(went_well(&run(at, "t1", None, &all)));
+        let path = at.join(".kamal/apps/shop/env/roles/web.env.t1");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "KEY=it's \"$secret\"\\nof two lines\n");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let audit = fs::read_to_string(at.join(".kamal/shop-audit.log")).unwrap();
+        assert_eq!(audit, "[now] it's done\n");
+        let journal = at.join(".kamal/runner/shop/journal.json");
+        let remove = |who: &str| {
+            let transaction = id(who);
+            (Verb::RemoveJournal { transaction }, false)
+        };
+        assert!(went_well(&run(at, "t2", None, &[remove("t2")])));
+        assert!(journal.exists(), "it is t1's");
+        assert!(went_well(&run(at, "t1", None, &[remove("t1")])));
+        assert!(!journal.exists());
+    }
+
+    #[test]
+    fn what_is_best_effort_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let broken = Verb::Reserve {
+            path: "no/such/folder/file".to_owned(),
+            bytes: 1,
+        };
+        let fence = Verb::WriteFence { fence: Fence(1) };
+        let done = run(
+            folder.path(),
+            "t1",
+            None,
+            &[(broken.clone(), true), (fence.clone(), false)],
+        );
+        assert!(
+            matches!(done[..], [Done::Failed(_), Done::Well]),
+            "{done:?}"
+        );
+        let done = run(
+            folder.path(),
+            "t1",
+            None,
+            &[(broken, false), (fence, false)],
+        );
+        assert!(
+            matches!(done[..], [Done::Failed(_), Done::LeftOut]),
+            "{done:?}"
+        );
+    }
+}

@@ -6,3 +6,4 @@ pub(crate) mod project;
 pub(crate) mod registry;
 pub(crate) mod servers;
 pub(crate) mod sshd;
+pub(crate) mod stub;

@@ -8,11 +8,6 @@ use std::{
     sync::OnceLock,
 };
 
-use runner::{
-    docker::Credentials,
-    ssh::{HostKeys, Identity, Options},
-};
-
 /// What the sandbox's own file says.
 pub(crate) struct Sandbox {
     values: HashMap<String, String>,
@@ -81,32 +76,6 @@ impl Sandbox {
         &self.values[name]
     }
 
-    pub(crate) fn file(&self, name: &str) -> String {
-        fs::read_to_string(self.value(name)).expect(name)
-    }
-
-    pub(crate) fn ssh(&self) -> Options {
-        Options {
-            identities: vec![Identity::file(self.value("SANDBOX_SSH_KEY"))],
-            host_keys: HostKeys::files([self.value("SANDBOX_KNOWN_HOSTS")]),
-            ..Options::default()
-        }
-    }
-
-    pub(crate) fn registry_password(&self) -> String {
-        self.file("SANDBOX_REGISTRY_PASSWORD_FILE")
-            .trim()
-            .to_owned()
-    }
-
-    pub(crate) fn registry(&self) -> Credentials {
-        Credentials {
-            server: self.value("SANDBOX_REGISTRY").to_owned(),
-            username: self.value("SANDBOX_REGISTRY_USER").to_owned(),
-            password: self.registry_password(),
-        }
-    }
-
     /// Builds and pushes a version of the stub application that behaves as the pairs say.
     pub(crate) fn stub(&self, version: &str, behaviour: &[&str]) {
         let done = Command::new(root().join("fixtures/sandbox/stub"))
@@ -142,8 +111,27 @@ impl Sandbox {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
+    /// Runs a command on a server as root.
+    pub(crate) fn as_root(&self, server: u8, command: &str) -> String {
+        let name = format!("runner-sandbox-srv{server}");
+        output("docker", &["exec", &name, "sh", "-c", command])
+    }
+
     /// Takes everything away that deploys left on a server, but its images.
     pub(crate) fn clean(&self, server: u8) {
-        self.on(server, "docker rm -fv $(docker ps -aq) 2>/dev/null; docker network prune -f >/dev/null; docker volume prune -f >/dev/null; docker run --rm -v /home/deploy:/h --entrypoint rm $(docker images -q | head -1) -rf /h/.kamal; rm -rf .kamal");
+        self.as_root(
+            server,
+            "docker rm -fv $(docker ps -aq) >/dev/null 2>&1; docker volume prune -f >/dev/null; rm -rf /home/deploy/.kamal",
+        );
+    }
+
+    /// What a deploy that was undone must leave as it was: containers, files, tags, networks.
+    pub(crate) fn snapshot(&self, server: u8) -> String {
+        self.as_root(
+            server,
+            "cd /home/deploy; docker ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort; \
+             find .kamal -type f ! -name guard ! -name fence ! -name history.jsonl ! -name '*audit.log' | sort | xargs -r sha256sum; \
+             docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' | grep ':latest' | sort; docker network ls --format '{{.Name}}' | sort",
+        )
     }
 }

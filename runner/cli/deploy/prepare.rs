@@ -49,14 +49,15 @@ pub(super) async fn boot_proxies(
     driver: Option<&str>,
     anew: bool,
 ) -> Result<(), CliError> {
-    let specs = from_kamal::proxies(&site.project.config, driver).map_err(problems)?;
+    let specs =
+        from_kamal::proxies(&site.project.config, driver).map_err(|found| problems(&found))?;
     let settings = Arc::clone(&site.settings);
     let boots = specs.iter().filter_map(|spec| {
         let host = fleet.host(&spec.container.host)?;
         let settings = &settings;
         Some(async move {
             let what = format!("proxy `{}`", spec.container.name);
-            timed(host, &what, host.boot_proxy(spec, settings, anew)).await
+            timed(host, &what, Box::pin(host.boot_proxy(spec, settings, anew))).await
         })
     });
     first_error(site, join_all(boots).await)
@@ -72,7 +73,12 @@ pub(super) async fn boot_accessories(
         let host = fleet.host(&boot.spec.container.host)?;
         Some(async move {
             let what = format!("accessory `{}`", boot.spec.name);
-            timed(host, &what, host.boot_accessory(boot, &site.settings)).await
+            timed(
+                host,
+                &what,
+                Box::pin(host.boot_accessory(boot, &site.settings)),
+            )
+            .await
         })
     });
     first_error(site, join_all(boots).await)

@@ -44,7 +44,7 @@ pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliE
     };
     if begin.left_open != LeftOpen::Decide {
         let spec = site.spec_of("unknown", None, None)?;
-        return end_left_open(&site, spec, begin, &arguments.site).await;
+        return Box::pin(end_left_open(&site, spec, begin, &arguments.site)).await;
     }
     let version = site.project.version(arguments.version.as_deref())?;
     let driver = found_driver(&site, &version).await?;
@@ -52,7 +52,7 @@ pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliE
     if arguments.plan {
         return plan(&site, spec, Kind::Deploy).await;
     }
-    carry_out(&site, spec, begin, &arguments.site).await
+    Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
 }
 
 /// Goes back to an earlier release of the history.
@@ -86,7 +86,7 @@ pub(super) async fn rollback(arguments: &RollbackArguments) -> Result<ExitCode, 
     }
     let mut begin = Begin::new(Kind::Rollback);
     begin.abandon = abandon;
-    carry_out(&site, spec, begin, &arguments.site).await
+    Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
 }
 
 /// Prepares the servers, then deploys.
@@ -99,7 +99,8 @@ pub(super) async fn setup(arguments: &SetupArguments) -> Result<ExitCode, CliErr
     let driver = found_driver(&site, &version).await?;
     let spec = site.spec_of(&version, None, driver.clone())?;
     super::prepare::prepare(&site, &spec, driver.as_deref()).await?;
-    carry_out(&site, spec, Begin::new(Kind::Deploy), &arguments.site).await
+    let begin = Begin::new(Kind::Deploy);
+    Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
 }
 
 fn hosts(names: &[String]) -> BTreeSet<HostName> {
@@ -175,7 +176,7 @@ async fn end_left_open(
     });
     let stop = Stop::default();
     let work = deploy::end_left_open(spec, begin, site.settings.clone(), progress, &stop.cancel);
-    match stop::with_signals(&stop, work).await {
+    match stop::with_signals(&stop, Box::pin(work)).await {
         Ok(()) => Ok(ExitCode::Success),
         Err(OpenError::NothingOpen) => {
             write_line("no transaction is open");
@@ -194,7 +195,7 @@ async fn carry_out(
 ) -> Result<ExitCode, CliError> {
     let stop = Stop::default();
     let work = transact(site, spec, begin, arguments, &stop);
-    stop::with_signals(&stop, work).await
+    stop::with_signals(&stop, Box::pin(work)).await
 }
 
 async fn transact(
@@ -209,8 +210,9 @@ async fn transact(
     let progress: Arc<dyn Progress> = Arc::new(Printer {
         verbose: arguments.verbose,
     });
-    let opened = deploy::open(spec, begin, site.settings.clone(), progress, &stop.cancel).await;
-    let mut transaction = match opened {
+    let settings = site.settings.clone();
+    let opened = Box::pin(deploy::open(spec, begin, settings, progress, &stop.cancel));
+    let mut transaction = match opened.await {
         Ok(transaction) => transaction,
         Err(error) => return Ok(refused(&error, site)),
     };

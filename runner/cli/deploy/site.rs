@@ -81,7 +81,7 @@ impl Site {
 
     /// What should run for a release of the configuration.
     pub(super) fn spec(&self, facts: &Facts) -> Result<Spec, CliError> {
-        from_kamal::spec(&self.project.config, facts).map_err(problems)
+        from_kamal::spec(&self.project.config, facts).map_err(|found| problems(&found))
     }
 
     /// What should run for a version, as far as it is known before anything was looked at.
@@ -102,7 +102,8 @@ impl Site {
 
     /// The accessories that `setup` and `accessory boot` start, with their files.
     pub(super) fn accessories(&self, name: Option<&str>) -> Result<Vec<AccessoryBoot>, CliError> {
-        let specs = from_kamal::accessories(&self.project.config).map_err(problems)?;
+        let specs =
+            from_kamal::accessories(&self.project.config).map_err(|found| problems(&found))?;
         let wanted = specs
             .into_iter()
             .filter(|spec| name.is_none_or(|name| spec.name == name));
@@ -162,11 +163,10 @@ impl Site {
 }
 
 /// All settings that cannot be carried out, as one error.
-pub(super) fn problems(problems: Vec<SpecError>) -> CliError {
-    let mut error = CliError::new(ErrorKind::Invalid, "the configuration cannot be deployed");
+pub(super) fn problems(problems: &[SpecError]) -> CliError {
+    let error = CliError::new(ErrorKind::Invalid, "the configuration cannot be deployed");
     let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    error = error.because(texts.join("; "));
-    error
+    error.because(texts.join("; "))
 }
 
 fn login(

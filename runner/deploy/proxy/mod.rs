@@ -9,6 +9,15 @@ mod traefik;
 use super::{error::OpError, host::Host, settings::Settings};
 use crate::release::{ProxyWish, RouteSpec, TransactionId, from_kamal::ProxySpec};
 
+/// How many requests went to the containers of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Requests {
+    /// All of them.
+    pub(super) all: u64,
+    /// Those that were answered with 5xx.
+    pub(super) failed: u64,
+}
+
 /// Checks that this program can drive the proxy that a release wants.
 pub(super) fn supported(wish: &ProxyWish) -> Result<(), OpError> {
     match wish.driver.as_str() {
@@ -44,6 +53,16 @@ impl Host {
     ) -> Result<(), OpError> {
         supported(proxy)?;
         traefik::prove(self, proxy.container.as_str(), routes, transaction).await
+    }
+
+    /// How many requests went to what `transaction` made; `None` where the proxy does not tell.
+    pub(super) async fn requests_of(
+        &self,
+        proxy: Option<&ProxyWish>,
+        transaction: &TransactionId,
+    ) -> Option<Requests> {
+        let proxy = proxy.filter(|proxy| proxy.driver == "traefik")?;
+        traefik::requests_of(self, proxy.container.as_str(), transaction).await
     }
 
     /// Starts the proxy; there already and the same: only sees to it that it runs. Returns whether

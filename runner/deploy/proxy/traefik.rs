@@ -11,6 +11,7 @@ use crate::{
         error::OpError,
         host::Host,
         http::{self, Answer},
+        proxy::Requests,
         script::quote,
         settings::Settings,
     },
@@ -235,6 +236,47 @@ fn is_shown(answer: &Answer) -> bool {
     answer.status == 200 && service.get("status").and_then(Value::as_str) == Some("enabled")
 }
 
+/// Reads Traefik's own counts of requests for the services of a transaction.
+pub(super) async fn requests_of(
+    host: &Host,
+    container: &str,
+    transaction: &TransactionId,
+) -> Option<Requests> {
+    let answer = api(host, container, "/metrics").await.ok()?;
+    let text = String::from_utf8(answer.body).ok()?;
+    Some(count_requests(&text, transaction))
+}
+
+/// Adds up `traefik_service_requests_total` over the services of a transaction.
+fn count_requests(metrics: &str, transaction: &TransactionId) -> Requests {
+    let service = format!("-{transaction}@file\"");
+    let mut requests = Requests::default();
+    for line in metrics.lines() {
+        let Some(rest) = line.strip_prefix("traefik_service_requests_total{") else {
+            continue;
+        };
+        let Some((labels, value)) = rest.rsplit_once("} ") else {
+            continue;
+        };
+        // Large counts are written as 1e+06.
+        let value: f64 = value.trim().parse().unwrap_or(0.0);
+        if !labels.contains(&service) || value < 0.0 {
+            continue;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts are whole, not negative, and a cast from float saturates"
+        )]
+        let count = value as u64;
+        requests.all += count;
+        if labels.contains("code=\"5") {
+            requests.failed += count;
+        }
+    }
+    requests
+}
+
 /// Sends a request for the transaction to every port that its routes use.
 pub(super) async fn prove(
     host: &Host,
@@ -330,4 +372,48 @@ async fn prove_port(
 fn proves(answer: &Answer, transaction: &TransactionId) -> bool {
     let named = answer.header(RELEASE_HEADER) == Some(transaction.as_str());
     named && !(502..=504).contains(&answer.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_one_transaction_are_added_up() {
+        let metrics = "# HELP traefik_service_requests_total How many\n\
+            traefik_service_requests_total{code=\"200\",method=\"GET\",protocol=\"http\",service=\"shop-web-t2@file\"} 90\n\
+            traefik_service_requests_total{code=\"502\",method=\"GET\",protocol=\"http\",service=\"shop-web-t2@file\"} 7\n\
+            traefik_service_requests_total{code=\"500\",method=\"POST\",protocol=\"http\",service=\"shop-api-t2@file\"} 1e+03\n\
+            traefik_service_requests_total{code=\"500\",method=\"GET\",protocol=\"http\",service=\"shop-web-t1@file\"} 50\n";
+        let id = TransactionId::parse("t2").unwrap();
+        let expected = Requests {
+            all: 1097,
+            failed: 1007,
+        };
+        assert_eq!(count_requests(metrics, &id), expected);
+    }
+
+    #[test]
+    fn an_error_of_the_proxy_itself_proves_nothing() {
+        let id = TransactionId::parse("t2").unwrap();
+        let answer = |status, named: &str| Answer {
+            status,
+            headers: vec![("x-runner-release".to_owned(), named.to_owned())],
+            body: Vec::new(),
+        };
+        for (status, named, is_proof) in [
+            (200, "t2", true),
+            (404, "t2", true),
+            (500, "t2", true),
+            (502, "t2", false),
+            (504, "t2", false),
+            (200, "t1", false),
+        ] {
+            assert_eq!(
+                proves(&answer(status, named), &id),
+                is_proof,
+                "{status} {named}"
+            );
+        }
+    }
 }
