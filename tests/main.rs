@@ -4,6 +4,8 @@
 mod support;
 
 #[cfg(test)]
+mod containers;
+#[cfg(test)]
 mod docker;
 #[cfg(test)]
 mod ssh;
