@@ -37,6 +37,28 @@ impl Project {
         fs::write(path, text.replace("IMAGE", BUSYBOX)).unwrap();
     }
 
+    /// Makes a repository of it, for `actions/checkout`.
+    fn commit(&self) {
+        for words in [
+            &["init", "-q", "-b", "main"][..],
+            &["add", "."],
+            &[
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@t",
+                "commit",
+                "-q",
+                "-m",
+                "t",
+            ],
+        ] {
+            let mut git = Command::new("git");
+            let git = git.args(words).current_dir(self.folder.path());
+            assert!(git.status().unwrap().success());
+        }
+    }
+
     fn start(&self) -> Child {
         Command::new(env!("CARGO_BIN_EXE_runner"))
             .args(["run", "w.yml"])
@@ -204,7 +226,7 @@ async fn a_service_that_is_not_well_fails_the_job_with_its_last_lines() {
             "service `db` is unhealthy: its health check said `no`",
         ),
         (
-            "--user 0",
+            "--health-cmd true --health-interval 30s",
             "sh -c \"echo last-word; exit 7\"",
             "service `db` ended with code 7",
         ),
@@ -275,7 +297,9 @@ jobs:
         continue-on-error: true
       - run: |
           for number in 4321 4322 4323 4324 4325; do
-            if pgrep -f "sleep $number" > /dev/null; then echo "alive=$number"; fi
+            for file in /proc/[0-9]*/cmdline; do
+              case $(tr '\0' ' ' < $file) in "sleep $number "*) echo "alive=$number" ;; esac
+            done
           done
           echo "looked=yes"
 "#,
@@ -292,26 +316,20 @@ jobs:
     assert_eq!(alive, ["4321"], "{text}");
 }
 
-/// Reads what a child prints until a line holds `name=`, and returns what follows.
-fn wait_for(child: &mut Child, name: &str) -> String {
+/// Reads what a child prints until a line holds `name=`, and returns all of it.
+fn read_until(child: &mut Child, name: &str) -> String {
     let mut output = child.stdout.take().unwrap();
-    let mut text = Vec::new();
+    let mut text = String::new();
     let start = format!("│ {name}=");
-    let found = loop {
-        let mut byte = [0; 4096];
-        let length = output.read(&mut byte).unwrap();
-        assert!(length > 0, "{}", String::from_utf8_lossy(&text));
-        text.extend_from_slice(&byte[..length]);
-        let text = String::from_utf8_lossy(&text);
-        let line = text
-            .split_inclusive('\n')
-            .find(|line| line.contains(&start) && line.ends_with('\n'));
-        if let Some(line) = line {
-            break line.split_once(&start).unwrap().1.trim_end().to_owned();
-        }
-    };
+    let is_whole = |line: &str| line.contains(&start) && line.ends_with('\n');
+    while !text.split_inclusive('\n').any(is_whole) {
+        let mut bytes = [0; 4096];
+        let length = output.read(&mut bytes).unwrap();
+        assert!(length > 0, "{text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
     child.stdout = Some(output);
-    found
+    text
 }
 
 const SLEEPS: &str = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    container: IMAGE\n    services: { db: { image: IMAGE, command: sleep 600 } }\n    steps:\n      - run: 'echo id=${{ job.container.id }}; echo db=${{ job.services.db.id }}; echo network=${{ job.container.network }}; exec sleep 600'\n";
@@ -321,12 +339,13 @@ async fn a_cancelled_job_leaves_nothing_behind() {
     let engine = engine().await;
     let project = Project::new(SLEEPS);
     let mut child = project.start();
-    let id = wait_for(&mut child, "id");
+    let text = read_until(&mut child, "network");
+    let id = said(&text, "id");
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(11));
-    assert!(is_gone(&engine, &id).await);
+    assert!(is_gone(&engine, id).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,18 +353,19 @@ async fn the_next_job_removes_what_a_killed_runner_left() {
     let engine = engine().await;
     let killed = Project::new(SLEEPS);
     let mut child = killed.start();
-    let ids = ["id", "db", "network"].map(|name| wait_for(&mut child, name));
+    let text = read_until(&mut child, "network");
+    let ids = ["id", "db", "network"].map(|name| said(&text, name));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!is_gone(&engine, &ids[0]).await);
+    assert!(!is_gone(&engine, ids[0]).await);
 
     Project::new(
         "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    container: IMAGE\n    steps: [{ run: 'true' }]\n",
     )
     .run(0);
-    until_gone(&engine, &ids[0]).await;
-    until_gone(&engine, &ids[1]).await;
-    assert_eq!(engine.network(&ids[2]).await.unwrap(), None);
+    until_gone(&engine, ids[0]).await;
+    until_gone(&engine, ids[1]).await;
+    assert_eq!(engine.network(ids[2]).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -372,7 +392,7 @@ jobs:
       - uses: docker://runner-test-nothing:1
         continue-on-error: true
       - uses: docker://IMAGE
-        with: { args: sleep 600 }
+        with: { args: sh -c "trap exit INT; sleep 600 & wait" }
         timeout-minutes: 0.02
         continue-on-error: true
 "#,
@@ -385,7 +405,10 @@ jobs:
     assert_eq!(said(&text, "found"), "web");
     assert_eq!(said(&text, "host"), "y");
     assert!(text.contains("exit code 4"), "{text}");
-    assert!(text.contains("`runner-test-nothing:1` is not on this machine"), "{text}");
+    assert!(
+        text.contains("`runner-test-nothing:1` is not on this machine"),
+        "{text}"
+    );
     assert!(text.contains("ran into its time limit"), "{text}");
 }
 
@@ -429,7 +452,11 @@ jobs:
     project.write("action/stage", STAGE);
     let dockerfile = "FROM IMAGE\nCOPY stage /stage\nRUN chmod +x /stage && cp /stage /main\nENTRYPOINT [\"/main\"]\n";
     project.write("action/Dockerfile", dockerfile);
-    project.write("bare/Dockerfile", "FROM IMAGE\nCMD [\"echo\", \"bare=yes\"]\n");
+    project.write(
+        "bare/Dockerfile",
+        "FROM IMAGE\nCMD [\"echo\", \"bare=yes\"]\n",
+    );
+    project.commit();
     let text = project.run(0);
     let stages: Vec<_> = text
         .lines()

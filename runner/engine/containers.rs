@@ -272,10 +272,7 @@ impl JobRun {
     }
 
     /// Returns what variables name as `GITHUB_*` and `RUNNER_*` in another place.
-    pub(super) fn located_env(
-        &self,
-        locate: &dyn Fn(&Path) -> String,
-    ) -> BTreeMap<String, String> {
+    pub(super) fn located_env(&self, locate: &dyn Fn(&Path) -> String) -> BTreeMap<String, String> {
         let (github, runner) = self.located(locate);
         super::environment::fixed(&github, &runner)
     }

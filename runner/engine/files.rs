@@ -97,7 +97,10 @@ impl Folders {
     /// job's outermost folder.
     pub(super) fn open_to_containers(&self) -> Result<(), Fault> {
         let failed = |source: io::Error| {
-            Fault::new("the job's folders could not be opened to containers", source)
+            Fault::new(
+                "the job's folders could not be opened to containers",
+                source,
+            )
         };
         let home = self.home();
         fs::create_dir_all(&home).map_err(failed)?;

@@ -94,9 +94,7 @@ impl JobRun {
                         Some(end) => end,
                         None => {
                             let stage = Stage::Post(&entrypoint);
-                            self.run_container(&call, frame, &container, stage)
-                                .await?
-                                .0
+                            self.run_container(&call, frame, &container, stage).await?.0
                         }
                     };
                     self.end_extra(frame, &call, &post.name, &end);

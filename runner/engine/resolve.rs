@@ -70,9 +70,9 @@ impl JobRun {
                 uses,
                 ActionIdentity::default(),
             ),
-            ActionReference::Docker(image) => {
-                Err(format!("`docker://{image}` is an image and has no manifest"))
-            }
+            ActionReference::Docker(image) => Err(format!(
+                "`docker://{image}` is an image and has no manifest"
+            )),
         }
     }
 

@@ -211,7 +211,9 @@ impl Family {
     }
 
     fn add(&self, numbers: &str) {
-        let numbers = numbers.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
+        let numbers = numbers
+            .split_whitespace()
+            .filter_map(|number| number.parse::<u32>().ok());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(numbers);
     }

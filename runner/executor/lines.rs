@@ -82,8 +82,14 @@ mod tests {
         use StdStream::{Stderr, Stdout};
         for (chunks, expected) in [
             (&[(Stdout, "a\n"), (Stderr, "b\n")][..], "a\nb\n"),
-            (&[(Stdout, "a"), (Stderr, "b\n"), (Stdout, "c\n")], "b\nac\n"),
-            (&[(Stdout, "a\nb"), (Stderr, "c"), (Stdout, "d\ne")], "a\nbd\ne\nc"),
+            (
+                &[(Stdout, "a"), (Stderr, "b\n"), (Stdout, "c\n")],
+                "b\nac\n",
+            ),
+            (
+                &[(Stdout, "a\nb"), (Stderr, "c"), (Stdout, "d\ne")],
+                "a\nbd\ne\nc",
+            ),
             (&[(Stdout, "no end")], "no end"),
             (&[], ""),
         ] {

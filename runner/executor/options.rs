@@ -490,7 +490,10 @@ mod tests {
     #[test]
     fn what_cannot_be_obeyed_is_refused_by_name() {
         for (text, expected) in [
-            ("--name x", "the option `--name` is refused: the runner names its containers"),
+            (
+                "--name x",
+                "the option `--name` is refused: the runner names its containers",
+            ),
             (
                 "--network host",
                 "the option `--network` is refused: containers of a job are in a network of the job",
@@ -500,7 +503,10 @@ mod tests {
             ("-x", "the option `-x` is not supported"),
             ("nginx", "`nginx` is no option"),
             ("--cpus", "the option `--cpus` has no value"),
-            ("--cpus many", "the value `many` of the option `--cpus` is not a number of processors"),
+            (
+                "--cpus many",
+                "the value `many` of the option `--cpus` is not a number of processors",
+            ),
             (
                 "-e HOME",
                 "the value `HOME` of the option `--env` is not NAME=value",
@@ -509,8 +515,14 @@ mod tests {
                 "--health-interval 10",
                 "the value `10` of the option `--health-interval` is not a time like `10s` or `1m30s`",
             ),
-            ("--memory x", "the value `x` of the option `--memory` is not a size like `512m` or `2g`"),
-            ("--init=maybe", "the value `maybe` of the option `--init` is not true or false"),
+            (
+                "--memory x",
+                "the value `x` of the option `--memory` is not a size like `512m` or `2g`",
+            ),
+            (
+                "--init=maybe",
+                "the value `maybe` of the option `--init` is not true or false",
+            ),
         ] {
             let error = service(text).unwrap_err();
             assert_eq!(error.to_string(), expected, "{text}");

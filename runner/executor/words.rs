@@ -50,7 +50,10 @@ mod tests {
         for (text, expected) in [
             ("", &[][..]),
             ("  a   b\n c ", &["a", "b", "c"]),
-            (r#"--health-cmd "pg_isready -U x" -e A="#, &["--health-cmd", "pg_isready -U x", "-e", "A="]),
+            (
+                r#"--health-cmd "pg_isready -U x" -e A="#,
+                &["--health-cmd", "pg_isready -U x", "-e", "A="],
+            ),
             (r#"a"b c"d"#, &["ab cd"]),
             (r#""" x"#, &["", "x"]),
             (r#""say \"hi\"" \d"#, &[r#"say "hi""#, r"\d"]),
