@@ -4,7 +4,7 @@
 //! that all of them inherit; a command in the container sends them signals, so that it does not
 //! matter which processes the runner can see or may end on this host.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -91,24 +91,26 @@ impl ContainerSandbox {
         Ok(Env(env.into_iter().collect()))
     }
 
-    /// Sends a signal to all processes of a command.
-    async fn signal(&self, tag: &str, signal: &str) {
-        let entry = format!("{TAG}={tag}");
-        let words = ["sh", "-c", END_PROCESSES, "sh", &entry, signal];
+    /// Sends a signal to all processes of a command, and adds them to those that are known.
+    async fn signal(&self, family: &Family, signal: &str) {
+        let entry = format!("{TAG}={}", family.tag);
+        let known = family.known();
+        let words = ["sh", "-c", END_PROCESSES, "sh", &entry, signal, &known];
         let command = ExecSpec {
             user: Some("0".to_owned()),
             ..ExecSpec::of_words(words)
         };
-        if let Err(error) = self.engine.exec_output(&self.id, &command, None).await {
+        match self.engine.exec_output(&self.id, &command, None).await {
+            Ok(answer) => family.add(&String::from_utf8_lossy(&answer.stdout)),
             // Whoever is still there is ended with the container.
-            tracing::debug!(%error, "the processes of a step could not be signalled");
+            Err(error) => tracing::debug!(%error, "the processes of a step were not signalled"),
         }
     }
 
     /// Asks, tells and makes the processes of a command end; returns when the time for that is over.
-    async fn climb(&self, tag: &str) {
+    async fn climb(&self, family: &Family) {
         for (signal, grace) in LADDER {
-            self.signal(tag, signal).await;
+            self.signal(family, signal).await;
             tokio::time::sleep(grace).await;
         }
     }
@@ -119,7 +121,7 @@ impl ContainerSandbox {
         sink: &mut dyn OutputSink,
         stop: &Stop,
     ) -> Result<ProcessExit, DockerError> {
-        let tag = uuid::Uuid::now_v7().simple().to_string();
+        let family = Family::new();
         let mut words = command.argv.clone();
         if self.own_path().await?.is_some() {
             // The daemon carries the two streams side by side; lines stay in order in one alone.
@@ -128,7 +130,7 @@ impl ContainerSandbox {
         }
         let spec = ExecSpec {
             command: words,
-            env: self.environment(command, tag.clone()).await?,
+            env: self.environment(command, family.tag.clone()).await?,
             workdir: Some(command.directory.clone()),
             ..ExecSpec::default()
         };
@@ -149,10 +151,10 @@ impl ContainerSandbox {
                 Err(reason) => {
                     let code = tokio::select! {
                         code = &mut exec => code.ok(),
-                        () = self.climb(&tag) => None,
+                        () = self.climb(&family) => None,
                     };
                     match code {
-                        Some(_) => self.signal(&tag, "KILL").await,
+                        Some(_) => self.signal(&family, "KILL").await,
                         None => self.end_container().await,
                     }
                     ProcessExit {
@@ -188,6 +190,38 @@ impl ContainerSandbox {
         if let Err(error) = self.engine.exec_output(&self.id, &command, None).await {
             tracing::debug!(%error, "the job's folders could not be emptied");
         }
+    }
+}
+
+/// The processes of a command: how they are found, and which were seen.
+///
+/// Those that gave up the variable and whose parent is gone are known from the look before.
+#[derive(Debug)]
+struct Family {
+    tag: String,
+    known: Mutex<BTreeSet<u32>>,
+}
+
+impl Family {
+    fn new() -> Self {
+        Self {
+            tag: uuid::Uuid::now_v7().simple().to_string(),
+            known: Mutex::default(),
+        }
+    }
+
+    fn add(&self, numbers: &str) {
+        let numbers = numbers
+            .split_whitespace()
+            .filter_map(|number| number.parse::<u32>().ok());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(numbers);
+    }
+
+    fn known(&self) -> String {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers: Vec<String> = known.iter().map(u32::to_string).collect();
+        numbers.join(" ")
     }
 }
 

@@ -194,6 +194,7 @@ impl JobContainers {
             lines,
         };
         let mut pause = LOOK.0;
+        let mut is_seen = false;
         loop {
             let Some(found) = self.engine.container(id).await? else {
                 return Err(failed("is gone".to_owned(), String::new()));
@@ -210,7 +211,9 @@ impl JobContainers {
                     }
                     return Err(failed(state, self.last_lines(id).await));
                 }
-                None if is_running => return Ok((found, None)),
+                None if is_running && is_seen => return Ok((found, None)),
+                // One that cannot work often ends at once: a second look finds it.
+                None if is_running => is_seen = true,
                 // Without a check nobody says that it has to go on running, as with GitHub.
                 None if found.exit_code == Some(0) => {
                     let warning = format!("service `{name}` ended at once, with code 0");
