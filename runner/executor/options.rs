@@ -385,7 +385,7 @@ fn insert(map: &mut BTreeMap<String, String>, (name, value): (String, String)) {
     map.insert(name, value);
 }
 
-fn ulimit(value: String) -> Result<Ulimit, Problem> {
+fn ulimit(value: &str) -> Result<Ulimit, Problem> {
     let read = || {
         let (name, limits) = value.split_once('=')?;
         let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
@@ -395,13 +395,13 @@ fn ulimit(value: String) -> Result<Ulimit, Problem> {
             hard: hard.parse().ok()?,
         })
     };
-    read().ok_or_else(|| Problem::Expected(value.clone(), "like `nofile=1024:2048`"))
+    read().ok_or_else(|| Problem::Expected(value.to_owned(), "like `nofile=1024:2048`"))
 }
 
 /// Reads a duration as Docker writes it: `1m30s`, `1.5s`, `500ms`; a bare number is nanoseconds.
-fn duration(value: String) -> Result<Duration, Problem> {
+fn duration(value: &str) -> Result<Duration, Problem> {
     let read = || {
-        let mut rest = value.as_str();
+        let mut rest = value;
         let mut seconds = 0.0;
         if rest.is_empty() {
             return None;
@@ -430,7 +430,7 @@ fn duration(value: String) -> Result<Duration, Problem> {
     if value == "0" {
         return Ok(Duration::ZERO);
     }
-    read().ok_or_else(|| Problem::Expected(value.clone(), "a time like `10s` or `1m30s`"))
+    read().ok_or_else(|| Problem::Expected(value.to_owned(), "a time like `10s` or `1m30s`"))
 }
 
 #[cfg(test)]
