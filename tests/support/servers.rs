@@ -8,6 +8,11 @@ use std::{
     sync::OnceLock,
 };
 
+use runner::{
+    docker::Credentials,
+    ssh::{HostKeys, Identity, Options},
+};
+
 /// What the sandbox's own file says.
 pub(crate) struct Sandbox {
     values: HashMap<String, String>,
@@ -74,6 +79,32 @@ impl Sandbox {
 
     pub(crate) fn value(&self, name: &str) -> &str {
         &self.values[name]
+    }
+
+    pub(crate) fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.value(name)).expect(name)
+    }
+
+    pub(crate) fn ssh(&self) -> Options {
+        Options {
+            identities: vec![Identity::file(self.value("SANDBOX_SSH_KEY"))],
+            host_keys: HostKeys::files([self.value("SANDBOX_KNOWN_HOSTS")]),
+            ..Options::default()
+        }
+    }
+
+    pub(crate) fn registry_password(&self) -> String {
+        self.file("SANDBOX_REGISTRY_PASSWORD_FILE")
+            .trim()
+            .to_owned()
+    }
+
+    pub(crate) fn registry(&self) -> Credentials {
+        Credentials {
+            server: self.value("SANDBOX_REGISTRY").to_owned(),
+            username: self.value("SANDBOX_REGISTRY_USER").to_owned(),
+            password: self.registry_password(),
+        }
     }
 
     /// Builds and pushes a version of the stub application that behaves as the pairs say.
