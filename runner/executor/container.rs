@@ -4,18 +4,19 @@
 //! that all of them inherit; a command in the container sends them signals, so that it does not
 //! matter which processes the runner can see or may end on this host.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use super::lines::Lines;
 use super::mounts::Mounts;
 use super::{CommandSpec, Sandbox, SandboxError, SandboxFuture};
-use crate::docker::{DockerError, Engine, Env, ExecSpec};
+use crate::docker::{ContainerSpec, DockerError, Engine, Env, ExecSpec};
 use crate::process::{OutputSink, ProcessExit, Stop, StopReason};
 
 /// The variable by which the processes of a command are found.
@@ -42,6 +43,7 @@ pub struct ContainerSandbox {
     engine: Engine,
     id: String,
     mounts: Mounts,
+    cleaner: ContainerSpec,
     /// The `PATH` of the container's own; none where it has no shell to tell it.
     path: OnceCell<Option<String>>,
     programs: Mutex<HashMap<String, bool>>,
@@ -49,11 +51,12 @@ pub struct ContainerSandbox {
 
 impl ContainerSandbox {
     /// Returns a sandbox for a container that runs.
-    pub(super) fn new(engine: Engine, id: String, mounts: Mounts) -> Self {
+    pub(super) fn new(engine: Engine, id: String, mounts: Mounts, cleaner: ContainerSpec) -> Self {
         Self {
             engine,
             id,
             mounts,
+            cleaner,
             path: OnceCell::new(),
             programs: Mutex::default(),
         }
@@ -107,12 +110,35 @@ impl ContainerSandbox {
         }
     }
 
-    /// Asks, tells and makes the processes of a command end; returns when the time for that is over.
-    async fn climb(&self, family: &Family) {
-        for (signal, grace) in LADDER {
-            self.signal(family, signal).await;
-            tokio::time::sleep(grace).await;
-        }
+    /// Asks, tells and makes the processes of a command end; returns its code, or none when the
+    /// time for that is over.
+    ///
+    /// A signal that is on its way is always awaited: it tells who is to be ended.
+    async fn end(
+        &self,
+        family: &Family,
+        exec: impl Future<Output = Result<i64, DockerError>>,
+    ) -> Option<i64> {
+        let (ended, given_up) = (CancellationToken::new(), CancellationToken::new());
+        let wait = async {
+            let code = tokio::select! {
+                code = exec => code.ok(),
+                () = given_up.cancelled() => None,
+            };
+            ended.cancel();
+            code
+        };
+        let climb = async {
+            for (signal, grace) in LADDER {
+                self.signal(family, signal).await;
+                if tokio::time::timeout(grace, ended.cancelled()).await.is_ok() {
+                    self.signal(family, "KILL").await;
+                    return;
+                }
+            }
+            given_up.cancel();
+        };
+        tokio::join!(wait, climb).0
     }
 
     async fn execute(
@@ -149,13 +175,9 @@ impl ContainerSandbox {
                     stopped: None,
                 },
                 Err(reason) => {
-                    let code = tokio::select! {
-                        code = &mut exec => code.ok(),
-                        () = self.climb(&family) => None,
-                    };
-                    match code {
-                        Some(_) => self.signal(&family, "KILL").await,
-                        None => self.end_container().await,
+                    let code = self.end(&family, exec).await;
+                    if code.is_none() {
+                        self.end_container().await;
                     }
                     ProcessExit {
                         code: code.and_then(|code| code.try_into().ok()).unwrap_or(KILLED),
@@ -175,21 +197,40 @@ impl ContainerSandbox {
         }
     }
 
-    /// Empties the job's folders from within: files of the container's users are not this user's
-    /// to remove.
-    async fn remove_files(&self) {
+    /// Empties the job's folders: files of the container's users are not this user's to remove.
+    ///
+    /// In a container of its own, which sees nothing but these folders: the job's volumes can lie
+    /// within them.
+    async fn remove_files(&self) -> Result<(), DockerError> {
         if nix::unistd::geteuid().is_root() {
-            return;
+            return Ok(());
         }
-        let script = "for folder; do rm -rf -- \"$folder\"/* \"$folder\"/.[!.]*; done 2> /dev/null";
-        let words = ["sh", "-c", script, "sh"].into_iter();
-        let command = ExecSpec {
-            user: Some("0".to_owned()),
-            ..ExecSpec::of_words(words.chain(self.mounts.writable()))
-        };
-        if let Err(error) = self.engine.exec_output(&self.id, &command, None).await {
-            tracing::debug!(%error, "the job's folders could not be emptied");
-        }
+        let id = self.engine.create_container(&self.cleaner).await?;
+        let code = self.engine.run_attached(&id, None, &mut |_| {}).await?;
+        tracing::debug!(code, "the job's folders were emptied");
+        self.engine.remove_container(&id, true, true).await?;
+        Ok(())
+    }
+}
+
+/// Returns the container that empties the job's folders, as its image's root.
+pub(super) fn cleaner(
+    image: &str,
+    labels: BTreeMap<String, String>,
+    mounts: &Mounts,
+) -> ContainerSpec {
+    let words = ["-c", "rm -rf -- /[0-9]*/* /[0-9]*/.[!.]*"];
+    let folders = mounts.writable_folders().enumerate();
+    ContainerSpec {
+        entrypoint: Some(vec!["sh".to_owned()]),
+        command: Some(words.map(str::to_owned).to_vec()),
+        user: Some("0".to_owned()),
+        network: Some("none".to_owned()),
+        labels,
+        volumes: folders
+            .map(|(number, folder)| format!("{}:/{number}", folder.display()))
+            .collect(),
+        ..ContainerSpec::of_image(image)
     }
 }
 
@@ -281,9 +322,11 @@ impl Sandbox for ContainerSandbox {
 
     fn close(&self) -> SandboxFuture<'_, ()> {
         Box::pin(async move {
-            self.remove_files().await;
             if let Err(error) = self.engine.remove_container(&self.id, true, true).await {
                 tracing::warn!(%error, "the container of the job could not be removed");
+            }
+            if let Err(error) = self.remove_files().await {
+                tracing::warn!(%error, "the files of the job's container could not be removed");
             }
         })
     }

@@ -278,7 +278,7 @@ impl Reader<'_> {
                 let (path, options) = value.split_once(':').unwrap_or((value.as_str(), ""));
                 spec.tmpfs.insert(path.to_owned(), options.to_owned());
             }
-            "ulimit" => spec.ulimits.push(ulimit(value)?),
+            "ulimit" => spec.ulimits.push(ulimit(&value)?),
             "log-driver" => spec.log.get_or_insert_default().driver = value,
             "log-opt" => {
                 let log: &mut LogSettings = spec.log.get_or_insert_default();
@@ -337,9 +337,9 @@ impl Reader<'_> {
         });
         match part {
             "cmd" => health.command = Some(value),
-            "interval" => health.interval = Some(duration(value)?),
-            "timeout" => health.timeout = Some(duration(value)?),
-            "start-period" => health.start_period = Some(duration(value)?),
+            "interval" => health.interval = Some(duration(&value)?),
+            "timeout" => health.timeout = Some(duration(&value)?),
+            "start-period" => health.start_period = Some(duration(&value)?),
             "retries" => health.retries = Some(parsed(value, "a whole number")?),
             _ => return Err(Problem::Expected(value, "known")),
         }

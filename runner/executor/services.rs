@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use thiserror::Error;
 
-use super::container::ContainerSandbox;
+use super::container::{ContainerSandbox, cleaner};
 use super::mounts::Mounts;
 use super::options::PullPolicy;
 use super::order::ContainerOrder;
@@ -150,7 +150,9 @@ impl JobContainers {
         }
         let id = self.engine.create_container(&spec).await?;
         self.engine.start(&id).await?;
-        Ok(ContainerSandbox::new(self.engine.clone(), id, mounts))
+        let cleaner = cleaner(order.image(), self.labels(), &mounts);
+        let engine = self.engine.clone();
+        Ok(ContainerSandbox::new(engine, id, mounts, cleaner))
     }
 
     /// Starts a service, which other containers of the job reach by its name, and waits until its
