@@ -14,6 +14,8 @@ use crate::{
 
 /// How long an accessory may take to become ready: a database fills its folder first.
 const READY: Duration = Duration::from_secs(120);
+/// How long it may take to accept a connection.
+const CONNECTED: Duration = Duration::from_secs(2);
 /// How often it is asked.
 const ASKED: Duration = Duration::from_millis(200);
 
@@ -128,7 +130,7 @@ impl Host {
                 let Some(ip) = ip else {
                     return Ok(Some("it has no address".to_owned()));
                 };
-                let taken = self.ssh.connect_tcp(ip, *port).await;
+                let taken = self.connect_container(ip, *port, CONNECTED).await;
                 Ok(taken
                     .err()
                     .map(|_| format!("nothing listens on port {port}")))

@@ -108,7 +108,9 @@ impl Host {
             }
             Verb::Start { container } => {
                 let id = self.need(container, id).await?;
-                self.engine.start(id.as_str()).await?;
+                // The way to the gate is opened meanwhile; whether it can be is told there.
+                let (started, _way) = tokio::join!(self.engine.start(id.as_str()), self.side_way());
+                started?;
             }
             Verb::StartOnce { container } => {
                 let found = self.need(container, id).await?;
@@ -188,6 +190,7 @@ impl Host {
         let facts = Facts {
             paths: &paths,
             transaction: act.id(),
+            fence: act.journal.fence,
             secrets: &act.settings.secrets,
             dead: act.dead,
         };

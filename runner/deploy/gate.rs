@@ -5,13 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    apply::Act,
-    error::OpError,
-    host::Host,
-    http::{self, HttpError},
-    probe,
-    proxy::Requests,
-    settings::Settings,
+    apply::Act, error::OpError, host::Host, http, probe, proxy::Requests, settings::Settings,
 };
 use crate::{
     docker::{Found, Health},
@@ -22,6 +16,8 @@ use crate::{
 const EAGER: Duration = Duration::from_millis(20);
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a container may take to accept a connection.
+const CONNECTED: Duration = Duration::from_secs(2);
 /// How often a container's state is looked at while it is asked.
 const STATE: Duration = Duration::from_millis(500);
 /// How often a container's state is looked at where that is all that counts.
@@ -176,12 +172,8 @@ impl Host {
         port: u16,
         path: &str,
     ) -> Result<http::Answer, String> {
-        let connect = tokio::time::timeout(ANSWER, self.ssh.connect_tcp(address, port)).await;
-        let stream = match connect {
-            Err(_) => return Err(HttpError::TooLong(ANSWER).to_string()),
-            Ok(Err(error)) => return Err(super::error::chain(&error)),
-            Ok(Ok(stream)) => stream,
-        };
+        let connected = self.connect_container(address, port, CONNECTED).await;
+        let stream = connected.map_err(|error| error.chain())?;
         let wanted = http::Get {
             host: id.short(),
             path,

@@ -1,12 +1,14 @@
 //! One host: its SSH connection and its Docker daemon.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
 
 use super::{error::OpError, settings::Reach};
 use crate::{
     docker::Engine,
     release::{ContainerId, ContainerName, HostName, TRANSACTION_LABEL, Target, TransactionId},
-    ssh::{Command, Connection},
+    ssh::{Command, Connection, HostAddress, Options, Stream},
 };
 
 /// How long a script of small files may take.
@@ -23,6 +25,9 @@ pub struct Host {
     pub engine: Engine,
     /// The home folder of the SSH user there.
     pub home: String,
+    side: Arc<Mutex<Option<Connection>>>,
+    address: HostAddress,
+    options: Options,
 }
 
 impl Host {
@@ -31,7 +36,8 @@ impl Host {
     /// # Errors
     /// The host or its daemon is not reachable.
     pub async fn connect(name: &HostName, reach: &Reach) -> Result<Self, OpError> {
-        let ssh = Connection::connect(&reach.address(name), &reach.options).await?;
+        let address = reach.address(name);
+        let ssh = Connection::connect(&address, &reach.options).await?;
         let asked = Command::new("pwd -P").limit(SCRIPT);
         let (engine, home) = tokio::try_join!(
             async { Ok::<_, OpError>(Engine::over_ssh(&ssh, &reach.socket).await?) },
@@ -48,7 +54,40 @@ impl Host {
             ssh,
             engine,
             home,
+            side: Arc::default(),
+            address,
+            options: reach.options.clone(),
         })
+    }
+
+    /// A connection apart, for requests to containers that may never be answered: channels of one
+    /// connection are opened one after the other, so such a request would hold up all the rest.
+    pub(super) async fn side_way(&self) -> Result<Connection, OpError> {
+        let mut side = self.side.lock().await;
+        if let Some(side) = side.as_ref().filter(|side| side.failure().is_none()) {
+            return Ok(side.clone());
+        }
+        let connection = Connection::connect(&self.address, &self.options).await?;
+        *side = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Connects to a port of a container, or gives up after `limit` and leaves that connection.
+    pub(super) async fn connect_container(
+        &self,
+        ip: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<Stream, OpError> {
+        let way = self.side_way().await?;
+        match tokio::time::timeout(limit, way.connect_tcp(ip, port)).await {
+            Ok(stream) => Ok(stream?),
+            Err(_) => {
+                *self.side.lock().await = None;
+                let what = format!("a connection to {ip}:{port}");
+                Err(OpError::TooLong { what, limit })
+            }
+        }
     }
 
     /// Runs a shell script that goes in by standard input, and returns both outputs as text.

@@ -372,7 +372,7 @@ impl Opener {
         }
     }
 
-    async fn carry(
+    pub(super) async fn carry(
         &self,
         journal: &Journal,
         stages: &[Stage],

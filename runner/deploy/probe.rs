@@ -349,7 +349,13 @@ pub(super) async fn answers(host: &Host, id: &ContainerId, answer: &Answer) -> b
             .values()
             .map(|joined| &joined.ip)
             .find(|ip| !ip.is_empty())?;
-        let stream = host.ssh.connect_tcp(ip, answer.port).await.ok()?;
+        // One that was restarted may be gone again before it answers.
+        let stream = if found.restart_count > 0 {
+            let connect = host.connect_container(ip, answer.port, ANSWER / 2);
+            connect.await.ok()?
+        } else {
+            host.ssh.connect_tcp(ip, answer.port).await.ok()?
+        };
         let wanted = http::Get {
             host: id.short(),
             path: &answer.path,

@@ -38,6 +38,8 @@ folder() { mkdir -p "${1%/*}"; }
 pub(super) struct Facts<'a> {
     pub(super) paths: &'a Paths,
     pub(super) transaction: &'a TransactionId,
+    /// The fence that must be on the host, whatever is written: a command can arrive late.
+    pub(super) fence: Fence,
     pub(super) secrets: &'a SecretTexts,
     /// The holder of this transaction was seen to be dead: its lock need not be old.
     pub(super) dead: Option<&'a TransactionId>,
@@ -85,7 +87,10 @@ impl Script {
         best_effort: bool,
         facts: Facts<'_>,
     ) -> Result<(), OpError> {
-        let body = body(verb, journal, facts)?;
+        let mut body = body(verb, journal, facts)?;
+        if needs_fence(verb) {
+            body = format!("fenced {} && {{ {body}\n}}", facts.fence);
+        }
         self.add_body(&body, best_effort);
         Ok(())
     }
@@ -197,6 +202,18 @@ pub(super) fn release_lock(paths: &Paths) -> String {
     let mut script = Script::new(paths);
     script.add_text("rm -rf \"$lock\" && echo runner:released");
     script.into_text()
+}
+
+/// Whether it may be written only while the fence is ours; the rest has conditions of its own.
+const fn needs_fence(verb: &Verb) -> bool {
+    !matches!(
+        verb,
+        Verb::TakeLock { .. }
+            | Verb::WriteFence { .. }
+            | Verb::AppendHistory { .. }
+            | Verb::Audit { .. }
+            | Verb::Unlock { .. }
+    )
 }
 
 fn body(verb: &Verb, journal: Option<&str>, facts: Facts<'_>) -> Result<String, OpError> {
@@ -419,6 +436,7 @@ mod tests {
         let facts = Facts {
             paths: &paths,
             transaction: &who,
+            fence: Fence(fence_on(folder)),
             secrets: &secrets,
             dead: dead.as_ref(),
         };
@@ -450,6 +468,13 @@ mod tests {
         Script::results(verbs.len(), &stdout, &stderr, Fence(1), |n| {
             verbs[n].0.to_string()
         })
+    }
+
+    /// The fence that is there: only operations with a fence of their own are late here.
+    fn fence_on(folder: &Path) -> u64 {
+        let path = folder.join(".kamal/runner/shop/fence");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
     }
 
     fn lock(who: &str, over: Option<&str>) -> (Verb, bool) {

@@ -9,7 +9,7 @@ use super::{
     opening::{LeftOpen, Opener, ending_words},
     transaction::{Ending, Transaction},
 };
-use crate::release::HostName;
+use crate::release::{HostName, Journal, Op, Stage, Verb};
 
 impl Opener {
     /// Finishes or undoes a transaction that a dead holder left.
@@ -32,6 +32,7 @@ impl Opener {
         if self.begin.left_open == LeftOpen::Resume {
             journal.failure = None;
         }
+        self.raise_fence(&journal, cancel).await;
         let fleet = std::mem::replace(
             &mut self.look.fleet,
             Fleet::new(self.settings.reach.clone()),
@@ -83,5 +84,22 @@ impl Opener {
                 })
             }
         }
+    }
+
+    /// Raises the fence on every host of the transaction that is ended, also on those that the
+    /// new release does not use.
+    async fn raise_fence(&mut self, left: &Journal, cancel: &CancellationToken) {
+        let hosts = left.hosts();
+        // One that is away is told of by the end itself.
+        let _away = self.look.fleet.connect(&hosts).await;
+        let connected = hosts
+            .iter()
+            .filter(|host| self.look.fleet.host(host).is_some());
+        let raise = |host| Op::best_effort(host, Verb::WriteFence { fence: self.fence });
+        let stage = Stage {
+            phase: left.phase,
+            ops: connected.map(raise).collect(),
+        };
+        self.carry(left, &[stage], None, cancel).await;
     }
 }
