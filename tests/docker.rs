@@ -119,6 +119,15 @@ async fn a_container_lives_its_life() {
     assert!(engine.start(&id).await.unwrap_err().is_not_found());
 }
 
+fn tar_of(name: &str, content: &[u8], mode: u32) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(mode);
+    tar.append_data(&mut header, name, content).unwrap();
+    tar.into_inner().unwrap()
+}
+
 async fn until_healthy(engine: &Engine, id: &str) -> Found {
     let deadline = Instant::now() + LONG;
     loop {
@@ -173,15 +182,8 @@ async fn every_wish_of_a_spec_reaches_the_container() {
         ..spec(script)
     };
     let id = engine.create_container(&wishes).await.unwrap();
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(6);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, "x", &b"stored"[..]).unwrap();
-    engine
-        .put_archive(&id, "/data", tar.into_inner().unwrap())
-        .await
-        .unwrap();
+    let packed = tar_of("x", b"stored", 0o644);
+    engine.put_archive(&id, "/data", packed).await.unwrap();
     engine.start(&id).await.unwrap();
     let found = until_healthy(&engine, &id).await;
     let said = engine.last_lines(&id, 100).await.unwrap();
@@ -204,7 +206,16 @@ async fn every_wish_of_a_spec_reaches_the_container() {
     let usage = engine.usage(&id, false).await.unwrap();
     assert_eq!((usage.memory_limit, usage.cpu_percent), (64 << 20, None));
     assert!(usage.memory > 0 && usage.processes > 0);
+    assert!(
+        engine
+            .remove_volume(&volume)
+            .await
+            .unwrap_err()
+            .is_conflict()
+    );
     remove(&engine, &id).await;
+    assert!(engine.remove_volume(&volume).await.unwrap());
+    assert!(!engine.remove_volume(&volume).await.unwrap());
     assert!(engine.remove_network(&network).await.unwrap());
 }
 
@@ -348,16 +359,8 @@ async fn files_go_in_and_come_out() {
     let engine = engine().await;
     let id = engine.create_container(&spec("true")).await.unwrap();
     let content: Vec<u8> = (0..5_000_000_u32).map(|i| i.to_le_bytes()[0]).collect();
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o600);
-    tar.append_data(&mut header, "big", content.as_slice())
-        .unwrap();
-    engine
-        .put_archive(&id, "/run", tar.into_inner().unwrap())
-        .await
-        .unwrap();
+    let packed = tar_of("big", &content, 0o600);
+    engine.put_archive(&id, "/run", packed).await.unwrap();
     let packed = engine.get_archive(&id, "/run/big").await.unwrap();
     let mut archive = tar::Archive::new(packed.as_slice());
     let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
@@ -431,8 +434,9 @@ async fn build(engine: &Engine, spec: &BuildSpec) -> (Result<String, DockerError
 async fn both_builders_take_arguments_targets_labels_and_ignore_rules() {
     let engine = engine().await;
     let dockerfile = format!(
-        "FROM {BUSYBOX} AS first\nARG WHO\nCOPY . /src\nRUN echo hello $WHO > /who; find /src -type f ! -name Dockerfile | sort\n\
-         FROM {BUSYBOX}\nRUN exit 1\n"
+        "FROM {BUSYBOX} AS first\nARG WHO\nCOPY . /src\nRUN echo hello $WHO > /who; : {}; find /src -type f ! -name Dockerfile | sort\n\
+         FROM {BUSYBOX}\nRUN exit 1\n",
+        unique("build")
     );
     let folder = folder(&[
         ("docker/Dockerfile", &dockerfile),
@@ -635,7 +639,7 @@ async fn images_go_to_a_registry_and_come_back_by_digest() {
     engine.push(&name, Some(&good), quiet).await.unwrap();
     engine.remove_image(&name, false).await.unwrap();
     engine.remove_image(&by_digest, false).await.unwrap();
-    let folder = folder(&[("Dockerfile", &format!("FROM {name}\nRUN echo on it\n"))]);
+    let folder = folder(&[("Dockerfile", &format!("FROM {name}\nRUN echo {name}\n"))]);
     for builder in [Builder::Classic, Builder::BuildKit] {
         let tag = format!("{}:1", unique("based"));
         let mut spec = BuildSpec {
@@ -652,6 +656,8 @@ async fn images_go_to_a_registry_and_come_back_by_digest() {
         build(&engine, &spec).await.0.unwrap();
         engine.remove_image(&tag, true).await.unwrap();
     }
+    engine.remove_image(&name, true).await.unwrap();
+    engine.remove_image(&by_digest, true).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

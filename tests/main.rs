@@ -14,6 +14,8 @@ mod config;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod containers;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod deploy_workflow;

@@ -189,6 +189,14 @@ async fn more_commands_than_the_server_allows_wait_for_their_turn() {
     }
 }
 
+/// Whether some process has a word on its command line.
+fn is_running(word: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(word))
+}
+
 /// Answers each connection by its kind: `d` sends, `u` counts and hashes, `e` echoes.
 fn far_end(mut stream: impl std::io::Read + std::io::Write, size: usize) {
     let mut kind = [0];
@@ -289,17 +297,13 @@ async fn a_stream_nobody_reads_and_dropped_ones_disturb_no_other() {
     let sshd = Sshd::start();
     let host = connect(&sshd).await;
     let slow = host.connect_command("cat /dev/zero").await.unwrap();
+    let mark = format!("10000{}", sshd.port);
+    let sleep = Command::new(format!("sleep {mark}")).ends_with_caller();
     for _ in 0..10 {
         let mut stream = host.connect_command("cat /dev/zero").await.unwrap();
         stream.read_exact(&mut [0; 1000]).await.unwrap();
         drop(stream);
-        drop(
-            timeout(
-                Duration::from_millis(1),
-                host.exec(&Command::new("sleep 100")),
-            )
-            .await,
-        );
+        drop(timeout(Duration::from_millis(1), host.exec(&sleep)).await);
     }
     let output = timeout(LONG, host.exec(&Command::new("echo on")))
         .await
@@ -307,6 +311,7 @@ async fn a_stream_nobody_reads_and_dropped_ones_disturb_no_other() {
         .unwrap();
     assert_eq!(output.stdout, b"on\n");
     drop(slow);
+    eventually("no sleeper is left", || !is_running(&mark)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -318,10 +323,12 @@ async fn an_idle_connection_uses_no_processor() {
         let tasks = fs::read_dir(format!("/proc/{me}/task")).unwrap();
         tasks
             .filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok())
-            .filter(|stat| stat.contains("(ssh)"))
+            .filter(|stat| stat.contains(&format!("(ssh {} ", sshd.port)))
             .map(|stat| {
-                stat.split(' ')
-                    .skip(13)
+                let (_, fields) = stat.rsplit_once(") ").unwrap();
+                fields
+                    .split(' ')
+                    .skip(11)
                     .take(2)
                     .map(|n| n.parse::<u64>().unwrap())
                     .sum::<u64>()

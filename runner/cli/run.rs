@@ -225,6 +225,12 @@ fn execute(
     };
     let recorder = Recorder::new(vec![reporter]);
     let workflow = &prepared.file.workflow;
+    if workflow.concurrency.is_some() || workflow.jobs.values().any(|job| job.concurrency.is_some())
+    {
+        write_note(
+            "note: `concurrency` is not kept in a run that is started by hand; a deploy has its own lock",
+        );
+    }
     let name = workflow
         .name
         .as_ref()

@@ -28,6 +28,7 @@ mod registry;
 mod spec;
 mod stats;
 mod transport;
+mod volume;
 
 pub use build::{BuildSpec, Builder, Built};
 pub use container::Listed;

@@ -1,6 +1,9 @@
 //! Networks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use bollard::{
     models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest},
@@ -12,6 +15,9 @@ use super::{
     DockerError, Engine,
     engine::{QUICK, WORK},
 };
+
+/// How often a network is tried to be created beside others who do the same.
+const CREATE_ATTEMPTS: u32 = 20;
 
 /// A network as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,45 +87,56 @@ impl Engine {
         name: &str,
         labels: &BTreeMap<String, String>,
     ) -> Result<bool, DockerError> {
-        if self.network(name).await?.is_some() {
-            return Ok(false);
+        for _ in 0..CREATE_ATTEMPTS {
+            if !self.networks_named(name).await?.is_empty() {
+                return Ok(false);
+            }
+            let action = format!("create network `{name}`");
+            // Without this wish, daemons before 25 make a second network of the same name; with
+            // it, they do so only for calls that come at once.
+            let body = json!({
+                "Name": name, "Driver": "bridge", "CheckDuplicate": true, "Labels": labels,
+            });
+            let created = match self.post_json(&action, "/networks/create", &body).await {
+                Ok(created) => created,
+                Err(e) if e.is_conflict() => return Ok(false),
+                Err(e) => return Err(e),
+            };
+            let id = created
+                .get("Id")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default();
+            if self
+                .networks_named(name)
+                .await?
+                .iter()
+                .all(|other| other == id)
+            {
+                return Ok(true);
+            }
+            // Of several who created at once, at most one saw no other: the rest take theirs back
+            // and look again, not at once again.
+            self.remove_network(id).await?;
+            tokio::time::sleep(pause()).await;
         }
-        let action = format!("create network `{name}`");
-        // Without this wish, daemons before 25 make a second network of the same name.
-        let body = json!({
-            "Name": name, "Driver": "bridge", "CheckDuplicate": true, "Labels": labels,
-        });
-        let created = match self.post_json(&action, "/networks/create", &body).await {
-            Ok(created) => created,
-            Err(e) if e.is_conflict() => return Ok(false),
-            Err(e) => return Err(e),
-        };
-        let id = created
-            .get("Id")
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
-        if self.is_first_of_its_name(name, id).await? {
-            return Ok(true);
-        }
-        self.remove_network(id).await.map(|_| false)
+        let message = "others create and remove it all the time";
+        Err(DockerError::Conflict(
+            self.failure(&format!("create network `{name}`"), message),
+        ))
     }
 
-    /// Those daemons keep that promise only for calls that come one after another. Of several
-    /// who created at once, all but the first take theirs back.
-    async fn is_first_of_its_name(&self, name: &str, id: &str) -> Result<bool, DockerError> {
+    /// Ids of the networks of exactly this name.
+    async fn networks_named(&self, name: &str) -> Result<Vec<String>, DockerError> {
         let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
         let options = ListNetworksOptionsBuilder::default()
             .filters(&filters)
             .build();
         let list = self.docker.list_networks(Some(options));
         let found = self.within(QUICK, "list networks", list).await?;
-        let first = found
+        let named = found
             .into_iter()
-            .filter(|network| network.name.as_deref() == Some(name))
-            .min_by_key(|network| (network.created, network.id.clone()));
-        Ok(first
-            .and_then(|network| network.id)
-            .is_none_or(|first| first == id))
+            .filter(|network| network.name.as_deref() == Some(name));
+        Ok(named.filter_map(|network| network.id).collect())
     }
 
     /// Joins a container to a network under more names; one that is in it already stays as it is.
@@ -191,6 +208,12 @@ impl Engine {
             Err(e) => Err(e),
         }
     }
+}
+
+/// A time between 10 and 265 ms that two processes do not share.
+fn pause() -> Duration {
+    let [.., last] = *uuid::Uuid::now_v7().as_bytes();
+    Duration::from_millis(10 + u64::from(last))
 }
 
 /// Labels as the API filters by them: `key` or `key=value`.

@@ -251,7 +251,7 @@ impl JobRun {
             let line = String::from_utf8_lossy(line);
             voice.print(Stream::Runner, masker.mask(line.trim_end()));
         };
-        let build = containers.build_action(dockerfile, &mut on_line);
+        let build = Box::pin(containers.build_action(dockerfile, &mut on_line));
         let token = self.force.child_token();
         let deadline = async {
             match call.deadline {

@@ -4,18 +4,19 @@
 //! that all of them inherit; a command in the container sends them signals, so that it does not
 //! matter which processes the runner can see or may end on this host.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use super::lines::Lines;
 use super::mounts::Mounts;
 use super::{CommandSpec, Sandbox, SandboxError, SandboxFuture};
-use crate::docker::{DockerError, Engine, Env, ExecSpec};
+use crate::docker::{ContainerSpec, DockerError, Engine, Env, ExecSpec};
 use crate::process::{OutputSink, ProcessExit, Stop, StopReason};
 
 /// The variable by which the processes of a command are found.
@@ -42,6 +43,7 @@ pub struct ContainerSandbox {
     engine: Engine,
     id: String,
     mounts: Mounts,
+    cleaner: ContainerSpec,
     /// The `PATH` of the container's own; none where it has no shell to tell it.
     path: OnceCell<Option<String>>,
     programs: Mutex<HashMap<String, bool>>,
@@ -49,11 +51,12 @@ pub struct ContainerSandbox {
 
 impl ContainerSandbox {
     /// Returns a sandbox for a container that runs.
-    pub(super) fn new(engine: Engine, id: String, mounts: Mounts) -> Self {
+    pub(super) fn new(engine: Engine, id: String, mounts: Mounts, cleaner: ContainerSpec) -> Self {
         Self {
             engine,
             id,
             mounts,
+            cleaner,
             path: OnceCell::new(),
             programs: Mutex::default(),
         }
@@ -91,26 +94,51 @@ impl ContainerSandbox {
         Ok(Env(env.into_iter().collect()))
     }
 
-    /// Sends a signal to all processes of a command.
-    async fn signal(&self, tag: &str, signal: &str) {
-        let entry = format!("{TAG}={tag}");
-        let words = ["sh", "-c", END_PROCESSES, "sh", &entry, signal];
+    /// Sends a signal to all processes of a command, and adds them to those that are known.
+    async fn signal(&self, family: &Family, signal: &str) {
+        let entry = format!("{TAG}={}", family.tag);
+        let known = family.known();
+        let words = ["sh", "-c", END_PROCESSES, "sh", &entry, signal, &known];
         let command = ExecSpec {
             user: Some("0".to_owned()),
             ..ExecSpec::of_words(words)
         };
-        if let Err(error) = self.engine.exec_output(&self.id, &command, None).await {
+        match self.engine.exec_output(&self.id, &command, None).await {
+            Ok(answer) => family.add(&String::from_utf8_lossy(&answer.stdout)),
             // Whoever is still there is ended with the container.
-            tracing::debug!(%error, "the processes of a step could not be signalled");
+            Err(error) => tracing::debug!(%error, "the processes of a step were not signalled"),
         }
     }
 
-    /// Asks, tells and makes the processes of a command end; returns when the time for that is over.
-    async fn climb(&self, tag: &str) {
-        for (signal, grace) in LADDER {
-            self.signal(tag, signal).await;
-            tokio::time::sleep(grace).await;
-        }
+    /// Asks, tells and makes the processes of a command end; returns its code, or none when the
+    /// time for that is over.
+    ///
+    /// A signal that is on its way is always awaited: it tells who is to be ended.
+    async fn end(
+        &self,
+        family: &Family,
+        exec: impl Future<Output = Result<i64, DockerError>>,
+    ) -> Option<i64> {
+        let (ended, given_up) = (CancellationToken::new(), CancellationToken::new());
+        let wait = async {
+            let code = tokio::select! {
+                code = exec => code.ok(),
+                () = given_up.cancelled() => None,
+            };
+            ended.cancel();
+            code
+        };
+        let climb = async {
+            for (signal, grace) in LADDER {
+                self.signal(family, signal).await;
+                if tokio::time::timeout(grace, ended.cancelled()).await.is_ok() {
+                    self.signal(family, "KILL").await;
+                    return;
+                }
+            }
+            given_up.cancel();
+        };
+        tokio::join!(wait, climb).0
     }
 
     async fn execute(
@@ -119,7 +147,7 @@ impl ContainerSandbox {
         sink: &mut dyn OutputSink,
         stop: &Stop,
     ) -> Result<ProcessExit, DockerError> {
-        let tag = uuid::Uuid::now_v7().simple().to_string();
+        let family = Family::new();
         let mut words = command.argv.clone();
         if self.own_path().await?.is_some() {
             // The daemon carries the two streams side by side; lines stay in order in one alone.
@@ -128,7 +156,7 @@ impl ContainerSandbox {
         }
         let spec = ExecSpec {
             command: words,
-            env: self.environment(command, tag.clone()).await?,
+            env: self.environment(command, family.tag.clone()).await?,
             workdir: Some(command.directory.clone()),
             ..ExecSpec::default()
         };
@@ -147,13 +175,9 @@ impl ContainerSandbox {
                     stopped: None,
                 },
                 Err(reason) => {
-                    let code = tokio::select! {
-                        code = &mut exec => code.ok(),
-                        () = self.climb(&tag) => None,
-                    };
-                    match code {
-                        Some(_) => self.signal(&tag, "KILL").await,
-                        None => self.end_container().await,
+                    let code = self.end(&family, exec).await;
+                    if code.is_none() {
+                        self.end_container().await;
                     }
                     ProcessExit {
                         code: code.and_then(|code| code.try_into().ok()).unwrap_or(KILLED),
@@ -173,21 +197,72 @@ impl ContainerSandbox {
         }
     }
 
-    /// Empties the job's folders from within: files of the container's users are not this user's
-    /// to remove.
-    async fn remove_files(&self) {
+    /// Empties the job's folders: files of the container's users are not this user's to remove.
+    ///
+    /// In a container of its own, which sees nothing but these folders: the job's volumes can lie
+    /// within them.
+    async fn remove_files(&self) -> Result<(), DockerError> {
         if nix::unistd::geteuid().is_root() {
-            return;
+            return Ok(());
         }
-        let script = "for folder; do rm -rf -- \"$folder\"/* \"$folder\"/.[!.]*; done 2> /dev/null";
-        let words = ["sh", "-c", script, "sh"].into_iter();
-        let command = ExecSpec {
-            user: Some("0".to_owned()),
-            ..ExecSpec::of_words(words.chain(self.mounts.writable()))
-        };
-        if let Err(error) = self.engine.exec_output(&self.id, &command, None).await {
-            tracing::debug!(%error, "the job's folders could not be emptied");
+        let id = self.engine.create_container(&self.cleaner).await?;
+        let code = self.engine.run_attached(&id, None, &mut |_| {}).await?;
+        tracing::debug!(code, "the job's folders were emptied");
+        self.engine.remove_container(&id, true, true).await?;
+        Ok(())
+    }
+}
+
+/// Returns the container that empties the job's folders, as its image's root.
+pub(super) fn cleaner(
+    image: &str,
+    labels: BTreeMap<String, String>,
+    mounts: &Mounts,
+) -> ContainerSpec {
+    let words = ["-c", "rm -rf -- /[0-9]*/* /[0-9]*/.[!.]*"];
+    let folders = mounts.writable_folders().enumerate();
+    ContainerSpec {
+        entrypoint: Some(vec!["sh".to_owned()]),
+        command: Some(words.map(str::to_owned).to_vec()),
+        user: Some("0".to_owned()),
+        network: Some("none".to_owned()),
+        labels,
+        volumes: folders
+            .map(|(number, folder)| format!("{}:/{number}", folder.display()))
+            .collect(),
+        ..ContainerSpec::of_image(image)
+    }
+}
+
+/// The processes of a command: how they are found, and which were seen.
+///
+/// Those that gave up the variable and whose parent is gone are known from the look before.
+#[derive(Debug)]
+struct Family {
+    tag: String,
+    known: Mutex<BTreeSet<u32>>,
+}
+
+impl Family {
+    fn new() -> Self {
+        Self {
+            tag: uuid::Uuid::now_v7().simple().to_string(),
+            known: Mutex::default(),
         }
+    }
+
+    fn add(&self, numbers: &str) {
+        let numbers = numbers
+            .split_whitespace()
+            .filter_map(|number| number.parse::<u32>().ok());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(numbers);
+    }
+
+    fn known(&self) -> String {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers: Vec<String> = known.iter().map(u32::to_string).collect();
+        numbers.join(" ")
     }
 }
 
@@ -247,9 +322,11 @@ impl Sandbox for ContainerSandbox {
 
     fn close(&self) -> SandboxFuture<'_, ()> {
         Box::pin(async move {
-            self.remove_files().await;
             if let Err(error) = self.engine.remove_container(&self.id, true, true).await {
                 tracing::warn!(%error, "the container of the job could not be removed");
+            }
+            if let Err(error) = self.remove_files().await {
+                tracing::warn!(%error, "the files of the job's container could not be removed");
             }
         })
     }

@@ -1,11 +1,17 @@
-# Sends signal $2 to every process whose environment holds $1, and to all that came from those.
+# Sends signal $2 to every process whose environment holds $1, to those with the numbers in $3,
+# and to all that came from any of them; prints the numbers of all.
 # Only what every shell has built in: an image need not have ps, grep or sleep.
-tag=$1 signal=$2 round=0
+tag=$1 signal=$2 known=$3 round=0
 while [ "$round" -lt 20 ]; do
   family=' '
   for directory in /proc/[0-9]*; do
+    pid=${directory#/proc/}
+    IFS= read -r line < "$directory/stat" || continue
+    set -f; set -- ${line##*) }; set +f
+    [ "$1" = Z ] && continue
+    case " $known " in *" $pid "*) family="$family$pid "; continue ;; esac
     while IFS= read -r line || [ -n "$line" ]; do
-      case $line in *"$tag"*) family="$family${directory#/proc/} "; break ;; esac
+      case $line in *"$tag"*) family="$family$pid "; break ;; esac
     done < "$directory/environ"
   done
   found=yes
@@ -22,6 +28,7 @@ while [ "$round" -lt 20 ]; do
       done
     done
   done
+  [ "$round" -eq 0 ] && echo "$family"
   [ "$family" = ' ' ] && exit 0
   for pid in $family; do kill -s "$signal" "$pid"; done
   [ "$signal" = KILL ] || exit 0

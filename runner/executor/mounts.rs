@@ -74,12 +74,12 @@ impl Mounts {
         })
     }
 
-    /// Returns the places in the container that it can change.
-    pub(super) fn writable(&self) -> impl Iterator<Item = &str> {
+    /// Returns the folders of this host that the container can change.
+    pub(super) fn writable_folders(&self) -> impl Iterator<Item = &Path> {
         self.0
             .iter()
-            .filter(|mount| !mount.is_read_only)
-            .map(|mount| mount.inside.as_str())
+            .filter(|mount| !mount.is_read_only && mount.outside.is_dir())
+            .map(|mount| &*mount.outside)
     }
 }
 
@@ -112,6 +112,16 @@ mod tests {
             .with_read_only(Path::new("/c"), "/d");
         let binds: Vec<_> = mounts.binds().collect();
         assert_eq!(binds, ["/a:/b", "/c:/d:ro"]);
-        assert_eq!(mounts.writable().collect::<Vec<_>>(), ["/b"]);
+    }
+
+    #[test]
+    fn folders_to_be_emptied_are_those_the_container_can_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let mounts = Mounts::default()
+            .with(folder.path(), "/a")
+            .with(&folder.path().join("socket"), "/b")
+            .with_read_only(Path::new("/"), "/c");
+        let folders: Vec<_> = mounts.writable_folders().collect();
+        assert_eq!(folders, [folder.path()]);
     }
 }

@@ -278,7 +278,7 @@ impl Reader<'_> {
                 let (path, options) = value.split_once(':').unwrap_or((value.as_str(), ""));
                 spec.tmpfs.insert(path.to_owned(), options.to_owned());
             }
-            "ulimit" => spec.ulimits.push(ulimit(value)?),
+            "ulimit" => spec.ulimits.push(ulimit(&value)?),
             "log-driver" => spec.log.get_or_insert_default().driver = value,
             "log-opt" => {
                 let log: &mut LogSettings = spec.log.get_or_insert_default();
@@ -337,9 +337,9 @@ impl Reader<'_> {
         });
         match part {
             "cmd" => health.command = Some(value),
-            "interval" => health.interval = Some(duration(value)?),
-            "timeout" => health.timeout = Some(duration(value)?),
-            "start-period" => health.start_period = Some(duration(value)?),
+            "interval" => health.interval = Some(duration(&value)?),
+            "timeout" => health.timeout = Some(duration(&value)?),
+            "start-period" => health.start_period = Some(duration(&value)?),
             "retries" => health.retries = Some(parsed(value, "a whole number")?),
             _ => return Err(Problem::Expected(value, "known")),
         }
@@ -385,7 +385,7 @@ fn insert(map: &mut BTreeMap<String, String>, (name, value): (String, String)) {
     map.insert(name, value);
 }
 
-fn ulimit(value: String) -> Result<Ulimit, Problem> {
+fn ulimit(value: &str) -> Result<Ulimit, Problem> {
     let read = || {
         let (name, limits) = value.split_once('=')?;
         let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
@@ -395,13 +395,13 @@ fn ulimit(value: String) -> Result<Ulimit, Problem> {
             hard: hard.parse().ok()?,
         })
     };
-    read().ok_or_else(|| Problem::Expected(value.clone(), "like `nofile=1024:2048`"))
+    read().ok_or_else(|| Problem::Expected(value.to_owned(), "like `nofile=1024:2048`"))
 }
 
 /// Reads a duration as Docker writes it: `1m30s`, `1.5s`, `500ms`; a bare number is nanoseconds.
-fn duration(value: String) -> Result<Duration, Problem> {
+fn duration(value: &str) -> Result<Duration, Problem> {
     let read = || {
-        let mut rest = value.as_str();
+        let mut rest = value;
         let mut seconds = 0.0;
         if rest.is_empty() {
             return None;
@@ -430,7 +430,7 @@ fn duration(value: String) -> Result<Duration, Problem> {
     if value == "0" {
         return Ok(Duration::ZERO);
     }
-    read().ok_or_else(|| Problem::Expected(value.clone(), "a time like `10s` or `1m30s`"))
+    read().ok_or_else(|| Problem::Expected(value.to_owned(), "a time like `10s` or `1m30s`"))
 }
 
 #[cfg(test)]

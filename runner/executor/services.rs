@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use thiserror::Error;
 
-use super::container::ContainerSandbox;
+use super::container::{ContainerSandbox, cleaner};
 use super::mounts::Mounts;
 use super::options::PullPolicy;
 use super::order::ContainerOrder;
@@ -150,7 +150,9 @@ impl JobContainers {
         }
         let id = self.engine.create_container(&spec).await?;
         self.engine.start(&id).await?;
-        Ok(ContainerSandbox::new(self.engine.clone(), id, mounts))
+        let cleaner = cleaner(order.image(), self.labels(), &mounts);
+        let engine = self.engine.clone();
+        Ok(ContainerSandbox::new(engine, id, mounts, cleaner))
     }
 
     /// Starts a service, which other containers of the job reach by its name, and waits until its
@@ -194,6 +196,7 @@ impl JobContainers {
             lines,
         };
         let mut pause = LOOK.0;
+        let mut is_seen = false;
         loop {
             let Some(found) = self.engine.container(id).await? else {
                 return Err(failed("is gone".to_owned(), String::new()));
@@ -210,7 +213,9 @@ impl JobContainers {
                     }
                     return Err(failed(state, self.last_lines(id).await));
                 }
-                None if is_running => return Ok((found, None)),
+                None if is_running && is_seen => return Ok((found, None)),
+                // One that cannot work often ends at once: a second look finds it.
+                None if is_running => is_seen = true,
                 // Without a check nobody says that it has to go on running, as with GitHub.
                 None if found.exit_code == Some(0) => {
                     let warning = format!("service `{name}` ended at once, with code 0");

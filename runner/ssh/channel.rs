@@ -34,6 +34,16 @@ pub(super) struct Turn {
     pub(super) want_out: bool,
 }
 
+/// What a command has beside its standard input and output.
+#[derive(Default)]
+pub(super) struct CommandEnds {
+    pub(super) stderr: Option<UnixStream>,
+    pub(super) exit: Option<oneshot::Sender<Exit>>,
+    /// The other end of its input and output, where nobody holds it: without it the channel would
+    /// be closed at once, and some shells die of that before they have done their work.
+    pub(super) unattended: Option<UnixStream>,
+}
+
 /// A channel and its local ends.
 pub(super) struct Conn {
     pub(super) channel: Channel,
@@ -50,8 +60,10 @@ pub(super) struct Conn {
     shut: bool,
     abandoned: bool,
     asked: bool,
-    /// What lay in libssh2's queue at the end of the last turn.
+    /// What was left in libssh2's queue at the last turn, for want of a reader.
     seen: u32,
+    /// The caller's end of a command that has no caller.
+    unattended: Option<UnixStream>,
 }
 
 /// Bytes that were taken from one side and not yet by the other.
@@ -105,6 +117,7 @@ impl Conn {
             abandoned: false,
             asked: false,
             seen: 0,
+            unattended: None,
         }
     }
 
@@ -178,13 +191,15 @@ impl Conn {
     }
 
     /// Gives a command that has started the rest of its ends.
-    pub(super) fn give_command_ends(
-        &mut self,
-        stderr: Option<UnixStream>,
-        exit: Option<oneshot::Sender<Exit>>,
-    ) {
+    pub(super) fn give_command_ends(&mut self, ends: CommandEnds) {
+        let CommandEnds {
+            stderr,
+            exit,
+            unattended,
+        } = ends;
         self.stderr = stderr.map(|local| (local, Buffer::default()));
         self.exit = exit;
+        self.unattended = unattended;
     }
 
     /// The caller's end is closed. After our own end of file a closed half looks the same, and
@@ -211,7 +226,18 @@ impl Conn {
         self.receive(scratch, counters, &mut turn)?;
         self.receive_stderr(scratch, counters, &mut turn)?;
         self.end(&mut turn);
-        self.seen = self.channel.read_window().available;
+        // What is left on purpose is no news; everything else is, also what one stream's read took
+        // off the wire for the other.
+        let held_up = !self.to_local.is_empty()
+            || self
+                .stderr
+                .as_ref()
+                .is_some_and(|(_, buffer)| !buffer.is_empty());
+        self.seen = if held_up {
+            self.channel.read_window().available
+        } else {
+            0
+        };
         Ok(turn)
     }
 

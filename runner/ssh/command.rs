@@ -9,6 +9,9 @@ use tokio::{
 
 use super::{SshError, Stream, requests::Shared};
 
+/// What the line with the number of the process group starts with.
+const MARK: &str = "runner-process-group:";
+
 /// A command for the host's shell.
 ///
 /// Its text and its environment are visible in the host's process list: secrets go by `stdin`.
@@ -77,7 +80,7 @@ impl Command {
     pub(super) fn line(&self) -> String {
         if self.ends_with_caller {
             format!(
-                "exec sh -c 'echo \"$$\" >&2; exec sh -c \"$0\"' {}",
+                "exec sh -c 'echo \"{MARK}$$\" >&2; exec sh -c \"$0\"' {}",
                 quote(&self.text)
             )
         } else {
@@ -213,25 +216,28 @@ impl Process {
         }
     }
 
-    /// Reads the number of the process group, which comes before everything else.
+    /// Reads the number of the process group, which the command tells before it begins; what the
+    /// user's shell has said before that is no word of the command.
     pub(super) async fn learn_group(&mut self) -> Result<(), SshError> {
-        let mut digits = String::new();
+        let mut line = Vec::new();
         loop {
             match self.stderr.read_u8().await {
-                Ok(b'\n') => break,
-                Ok(digit @ b'0'..=b'9') if digits.len() < 10 => digits.push(char::from(digit)),
-                Ok(_) => break,
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => break,
+                Ok(b'\n') => {
+                    let text = String::from_utf8_lossy(&line);
+                    if let Some(Ok(group)) = text.strip_prefix(MARK).map(str::parse) {
+                        let (group, shared) = (Some(group), self.shared.clone());
+                        self.end = Some(EndWithCaller { group, shared });
+                        return Ok(());
+                    }
+                    line.clear();
+                }
+                Ok(byte) if line.len() < 4096 => line.push(byte),
+                Ok(_) => {}
+                // It did not get as far; its exit code tells.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
                 Err(e) => return Err(self.shared.broken(&e)),
             }
         }
-        if let Ok(group) = digits.parse() {
-            self.end = Some(EndWithCaller {
-                group: Some(group),
-                shared: self.shared.clone(),
-            });
-        }
-        Ok(())
     }
 }
 

@@ -11,7 +11,8 @@ use std::{
 use tokio::{net::UnixStream, sync::oneshot, time::timeout};
 
 use super::{
-    Command, Exit, HostAddress, HostKeys, Identity, Output, Process, SshError, Statistics, Stream,
+    Command, HostAddress, HostKeys, Identity, Output, Process, SshError, Statistics, Stream,
+    channel::CommandEnds,
     handshake::{self, Login},
     pump::{Pump, Wires},
     requests::{Open, Request, Shared, Target},
@@ -181,6 +182,8 @@ impl Connection {
         let (ready, is_ready) = oneshot::channel();
         let (address, options) = (address.clone(), options.clone());
         let host = address.to_string();
+        // The kernel shows 15 letters of it: the port first, since that is short.
+        let name = format!("ssh {} {}", address.port, address.host.replace('\0', ""));
         let work = move || {
             let _ended = ended_sender;
             let login = Login {
@@ -210,7 +213,7 @@ impl Connection {
             }
         };
         std::thread::Builder::new()
-            .name("ssh".into())
+            .name(name)
             .spawn(work)
             .map_err(SshError::Machine)?;
         match timeout(limit + RESOLVER_GRACE, is_ready).await {
@@ -278,26 +281,43 @@ impl Connection {
     /// # Errors
     /// The SSH server does not let this user run commands.
     pub async fn spawn(&self, command: &Command) -> Result<Process, SshError> {
+        if !command.ends_with_caller {
+            return self.start(command).await;
+        }
+        // A caller who goes away while the command starts must not leave it running: the start is
+        // brought to its end in any case, and what it returns ends the command when it is dropped.
+        let (this, command) = (self.clone(), command.clone());
+        #[expect(clippy::disallowed_methods, reason = "it has to outlive the caller")]
+        let started = tokio::spawn(async move {
+            let mut process = this.start(&command).await?;
+            process.learn_group().await?;
+            Ok(process)
+        });
+        started
+            .await
+            .map_err(|e| SshError::Machine(io::Error::other(e)))?
+    }
+
+    async fn start(&self, command: &Command) -> Result<Process, SshError> {
         let (mine, theirs) = pair()?;
         let (exit_sender, exit) = oneshot::channel();
         let target = Target::Command(command.line());
         let what = format!("to run `{}`", command.shown());
-        let stdio = self
-            .request(target, Some(theirs), Some(exit_sender), what)
-            .await?;
+        let ends = CommandEnds {
+            stderr: Some(theirs),
+            exit: Some(exit_sender),
+            unattended: None,
+        };
+        let stdio = self.request(target, ends, what).await?;
         let stderr = self.stream(mine)?;
         let shared = self.shared.clone();
-        let mut process = Process {
+        Ok(Process {
             stdio,
             stderr,
             exit,
             end: None,
             shared,
-        };
-        if command.ends_with_caller {
-            process.learn_group().await?;
-        }
-        Ok(process)
+        })
     }
 
     /// Ends the session: streams that are still open end with an error.
@@ -330,14 +350,13 @@ impl Connection {
     }
 
     async fn open(&self, target: Target, what: String) -> Result<Stream, SshError> {
-        self.request(target, None, None, what).await
+        self.request(target, CommandEnds::default(), what).await
     }
 
     async fn request(
         &self,
         target: Target,
-        stderr: Option<StdUnixStream>,
-        exit: Option<oneshot::Sender<Exit>>,
+        ends: CommandEnds,
         what: String,
     ) -> Result<Stream, SshError> {
         let (mine, local) = pair()?;
@@ -345,8 +364,7 @@ impl Connection {
         self.shared.send(Request::Open(Box::new(Open {
             target,
             local,
-            stderr,
-            exit,
+            ends,
             reply: Some(reply),
         })))?;
         match answer.await {
@@ -370,13 +388,17 @@ impl Connection {
 impl Shared {
     /// Starts a command whose end nobody awaits; does nothing if the session is gone.
     pub(super) fn run_unattended(&self, command: String) {
-        let Ok((_mine, local)) = pair() else { return };
+        let Ok((mine, local)) = pair() else { return };
+        let _no_input = mine.shutdown(std::net::Shutdown::Write);
+        let ends = CommandEnds {
+            unattended: Some(mine),
+            ..CommandEnds::default()
+        };
         let target = Target::Command(command);
         let open = Open {
             target,
             local,
-            stderr: None,
-            exit: None,
+            ends,
             reply: None,
         };
         let _gone = self.send(Request::Open(Box::new(open)));

@@ -26,11 +26,10 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags};
 use ssh2::{BlockDirections, Channel, ErrorCode, Session};
-use tokio::sync::oneshot;
 
 use super::{
-    ChannelRefusal, Exit,
-    channel::{CHUNK, Conn, blocked},
+    ChannelRefusal,
+    channel::{CHUNK, CommandEnds, Conn, blocked},
     handshake::{EAGAIN, Wire},
     requests::{Open, Refused, Reply, Request, Status, Target},
     statistics::count,
@@ -39,8 +38,10 @@ use super::{
 
 /// Keepalives without an answer after which the host counts as gone.
 const SILENCE: u32 = 3;
-/// Refusals in a row that a host with a limit on sessions is forgiven.
-const REFUSALS: u32 = 50;
+/// How long a host with a limit on sessions may refuse one more, and how often it is asked.
+const SESSION_PATIENCE: Duration = Duration::from_secs(30);
+const FULL: &str = "it runs as many commands as its `MaxSessions` allows";
+const SESSION_RETRY: Duration = Duration::from_millis(20);
 /// How long what is still pending may take when nobody holds the connection any more.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long to sleep when an answer may have been taken off the wire by another call.
@@ -59,8 +60,7 @@ pub(super) struct Wires {
 struct Starting {
     conn: Conn,
     command: String,
-    stderr: Option<UnixStream>,
-    exit: Option<oneshot::Sender<Exit>>,
+    ends: CommandEnds,
     reply: Option<Reply>,
 }
 
@@ -82,9 +82,10 @@ pub(super) struct Pump {
     opening: Option<Opening>,
     starting: Vec<Starting>,
     conns: Vec<Conn>,
-    /// Sessions that the host lets run at once, as far as it has told.
-    session_limit: usize,
-    refusals: u32,
+    /// Whether the host has ever refused a session while others ran.
+    was_full: bool,
+    full_since: Option<Instant>,
+    next_session: Instant,
     want_out: bool,
     keepalive: Duration,
     next_keepalive: Instant,
@@ -117,8 +118,9 @@ impl Pump {
             opening: None,
             starting: Vec::new(),
             conns: Vec::new(),
-            session_limit: usize::MAX,
-            refusals: 0,
+            was_full: false,
+            full_since: None,
+            next_session: Instant::now(),
             want_out: false,
             keepalive,
             next_keepalive: Instant::now() + keepalive,
@@ -160,6 +162,8 @@ impl Pump {
                 || self.conns.iter().any(Conn::awaits_close)
             {
                 SHORT
+            } else if !self.queue.is_empty() {
+                SESSION_RETRY
             } else {
                 self.next_keepalive
                     .saturating_duration_since(Instant::now())
@@ -208,13 +212,13 @@ impl Pump {
 
     fn next_wish(&mut self) -> Option<Opening> {
         self.queue.retain(|open| !open.is_cancelled());
-        let room = self.sessions() < self.session_limit;
+        let room = Instant::now() >= self.next_session;
         let fits = |open: &Open| room || !matches!(open.target, Target::Command(_));
         if let Some(index) = self.queue.iter().position(|open| fits(open)) {
             return self.queue.remove(index).map(Opening::Wanted);
         }
         let lonely = self.idle.is_none() && self.sessions() == 0 && self.queue.is_empty();
-        (lonely && !self.idle_refused && self.leave_by.is_none()).then_some(Opening::Idle)
+        (lonely && room && !self.idle_refused && self.leave_by.is_none()).then_some(Opening::Idle)
     }
 
     fn open_channels(&mut self) -> io::Result<bool> {
@@ -236,7 +240,6 @@ impl Pump {
                 }
                 Err(e) => self.refused(opening, e)?,
                 Ok(channel) => {
-                    self.refusals = 0;
                     count(&self.status.counters.channels, 1);
                     match opening {
                         Opening::Idle => self.idle = Some(channel),
@@ -254,20 +257,19 @@ impl Pump {
         let Open {
             target,
             local,
-            stderr,
-            exit,
+            ends,
             reply,
         } = open;
         let mut conn = Conn::new(channel, local);
         match target {
             Target::Command(command) => {
+                self.full_since = None;
                 conn.is_session = true;
                 if !cancelled {
                     self.starting.push(Starting {
                         conn,
                         command,
-                        stderr,
-                        exit,
+                        ends,
                         reply,
                     });
                     return;
@@ -285,42 +287,44 @@ impl Pump {
             return Err(error.into());
         }
         let Opening::Wanted(mut open) = opening else {
-            self.idle_refused = true;
+            self.idle_refused = !self.was_full;
+            self.next_session = Instant::now() + SESSION_RETRY;
             return Ok(());
         };
-        let running = self.sessions();
-        if matches!(open.target, Target::Command(_)) && running > 0 {
-            // The host's `MaxSessions`: the wish waits until another session has ended, and the
-            // idle one makes room first.
-            if self.session_limit == usize::MAX {
-                self.session_limit = running;
-            }
-            if let Some(idle) = self.idle.take() {
-                let (local, _gone) = UnixStream::pair()?;
-                let mut conn = Conn::new(idle, local);
-                conn.is_session = true;
-                conn.abandon();
-                self.conns.push(conn);
-            }
+        if matches!(open.target, Target::Command(_)) && self.may_wait_for_a_session()? {
             self.queue.push_front(open);
             return Ok(());
         }
-        if matches!(open.target, Target::Command(_))
-            && self.session_limit < usize::MAX
-            && self.refusals < REFUSALS
-        {
-            // The host still counts a session that both sides have closed already.
-            self.refusals += 1;
-            self.queue.push_front(open);
-            return Ok(());
+        if open.reply.is_none() {
+            tracing::warn!("an SSH host did not let a running command be ended");
         }
         if let Some(reply) = open.reply.take() {
-            let _nobody_waits = reply.send(Err(Refused {
-                refusal: meaning(error.message()),
-                reason: error.message().to_owned(),
-            }));
+            let full = self.was_full && matches!(open.target, Target::Command(_));
+            let reason = if full { FULL } else { error.message() }.to_owned();
+            let refusal = meaning(error.message());
+            let _nobody_waits = reply.send(Err(Refused { refusal, reason }));
         }
         Ok(())
+    }
+
+    /// A host refuses more sessions than its `MaxSessions`. The idle one makes room first; else
+    /// the wish is repeated for a while, since a host still counts a session that both sides have
+    /// closed as long as its command runs.
+    fn may_wait_for_a_session(&mut self) -> io::Result<bool> {
+        let now = Instant::now();
+        if let Some(idle) = self.idle.take() {
+            let (local, _gone) = UnixStream::pair()?;
+            let mut conn = Conn::new(idle, local);
+            conn.is_session = true;
+            conn.abandon();
+            self.conns.push(conn);
+        } else if self.sessions() == 0 && !self.was_full {
+            return Ok(false);
+        }
+        self.was_full = true;
+        let since = *self.full_since.get_or_insert(now);
+        self.next_session = now + SESSION_RETRY;
+        Ok(now.duration_since(since) < SESSION_PATIENCE)
     }
 
     /// Asks for every command that is not confirmed yet; each channel has its own state for that.
@@ -338,12 +342,11 @@ impl Pump {
                     count(&self.status.counters.commands, 1);
                     let Starting {
                         mut conn,
-                        stderr,
-                        exit,
+                        ends,
                         reply,
                         ..
                     } = starting;
-                    conn.give_command_ends(stderr, exit);
+                    conn.give_command_ends(ends);
                     conn.answer(reply);
                     self.conns.push(conn);
                 }
@@ -352,6 +355,9 @@ impl Pump {
                     let Starting {
                         mut conn, reply, ..
                     } = starting;
+                    if reply.is_none() {
+                        tracing::warn!("an SSH host did not let a running command be ended");
+                    }
                     if let Some(reply) = reply {
                         let reason = e.message().to_owned();
                         let refusal = ChannelRefusal::Forbidden;

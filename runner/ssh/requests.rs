@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{ChannelRefusal, Exit, SshError, statistics::Counters};
+use super::{ChannelRefusal, SshError, channel::CommandEnds, statistics::Counters};
 
 /// What a channel leads to.
 #[derive(Debug, Clone)]
@@ -32,8 +32,7 @@ pub(super) type Reply = oneshot::Sender<Result<(), Refused>>;
 pub(super) struct Open {
     pub(super) target: Target,
     pub(super) local: UnixStream,
-    pub(super) stderr: Option<UnixStream>,
-    pub(super) exit: Option<oneshot::Sender<Exit>>,
+    pub(super) ends: CommandEnds,
     /// None for a command that is started and left alone.
     pub(super) reply: Option<Reply>,
 }

@@ -73,7 +73,7 @@ impl Sandbox {
             let values = pairs
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect();
-            Sandbox { values, state }
+            Self { values, state }
         })
     }
 

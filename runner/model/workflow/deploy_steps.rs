@@ -98,6 +98,8 @@ fn own_action(uses: &ActionReference) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::workflow::parse;
 
@@ -105,13 +107,14 @@ mod tests {
     fn problems(jobs: &str) -> Vec<String> {
         let mut text = "on: push\njobs:\n".to_owned();
         for (number, steps) in jobs.split('|').enumerate() {
-            text += &format!("  job{number}:\n    runs-on: x\n    steps:\n");
+            writeln!(text, "  job{number}:\n    runs-on: x\n    steps:").unwrap();
             for step in steps.split_whitespace() {
-                text += &match step {
+                let line = match step {
                     "run" => "      - run: make\n".to_owned(),
                     name if name.contains('/') => format!("      - uses: {name}\n"),
                     name => format!("      - uses: runner/{name}@v1\n"),
                 };
+                text.push_str(&line);
             }
         }
         let (workflow, diagnostics) = parse(&text);
