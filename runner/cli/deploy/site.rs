@@ -7,7 +7,7 @@ use crate::{
         arguments::{Format, ProjectArguments},
         error::{CliError, ErrorKind, ExitCode},
         project::Project,
-        settings,
+        settings, write_note,
     },
     deploy::{AccessoryBoot, Reach, SecretTexts, Settings},
     docker::Credentials,
@@ -28,6 +28,23 @@ pub(super) struct Site {
     secrets: SecretValues,
 }
 
+/// Says which hooks of the project would run under Kamal and do not here.
+fn name_hooks(project: &Project) {
+    let folder = project.folder.join(&project.config.hooks_path);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.contains('.'))
+        .collect();
+    names.sort();
+    if !names.is_empty() {
+        write_note(&format!(
+            "warning: hooks are not run: {}; move what they do into steps of a workflow",
+            names.join(", ")
+        ));
+    }
+}
+
 impl Site {
     /// Reads the project; verbs that only look do without secrets that cannot be read.
     pub(super) fn read(
@@ -38,6 +55,9 @@ impl Site {
             Ok(project) => project,
             Err(code) => return Ok(Err(code)),
         };
+        if needs_secrets {
+            name_hooks(&project);
+        }
         let secrets = match project.secrets.load(&project.machine) {
             Ok(secrets) => secrets.clone(),
             Err(_) if !needs_secrets => SecretValues::default(),
