@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::action::{Action, ActionContext, Fault};
+use super::action::{Action, Fault};
 use super::container_action::{ContainerCall, Stage};
 use super::context::{Frame, env_context};
 use super::job::JobRun;
@@ -185,35 +184,17 @@ impl JobRun {
         inputs: BTreeMap<String, String>,
         mut state: BTreeMap<String, String>,
     ) -> Result<StepEnd, Fault> {
-        let token = self.post_token();
+        // Of clean-up only the runner itself is the master.
+        let token = self.force.child_token();
         let mut slots = std::mem::take(&mut self.slots);
         let env = self.step_env(&Frame::job(), &call.step.context_name, &call.env);
         let result = {
-            let mut context = ActionContext {
-                inputs,
-                env,
-                secrets: &self.contexts.secrets,
-                github: self.contexts.github.clone(),
-                name: name.to_owned(),
-                workspace: &self.folders.workspace,
-                source: &self.options.source,
-                temp: &self.folders.temp,
-                state: &mut state,
-                slots: &mut slots,
-                job_status: self.status(),
-                voice: Arc::new(call.voice.clone()),
-                masker: self.masker.clone(),
-                token: token.clone(),
-            };
+            let kept = (&mut state, &mut slots);
+            let mut context = self.action_context(call, name, (inputs, env), kept, &token);
             action.post(&mut context).await
         };
         self.slots = slots;
         self.native_end(call, result, token.is_cancelled())
-    }
-
-    /// Returns the token of clean-up: only the runner itself can end it.
-    fn post_token(&self) -> CancellationToken {
-        self.force.child_token()
     }
 
     fn begin_extra<'s>(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::action::{Action, ActionContext, ActionResult, Fault};
+use super::action::{Action, ActionContext, ActionResult, Fault, Slots};
 use super::context::{Frame, text, text_map};
 use super::job::JobRun;
 use super::post::{Post, PostKind};
@@ -125,6 +125,33 @@ impl JobRun {
         ));
     }
 
+    /// Returns what an action of this program sees, in its step and after the last one.
+    pub(super) fn action_context<'a>(
+        &'a self,
+        call: &StepCall<'_>,
+        name: &str,
+        (inputs, env): (BTreeMap<String, String>, BTreeMap<String, String>),
+        (state, slots): (&'a mut BTreeMap<String, String>, &'a mut Slots),
+        token: &CancellationToken,
+    ) -> ActionContext<'a> {
+        ActionContext {
+            inputs,
+            env,
+            secrets: &self.contexts.secrets,
+            github: self.contexts.github.clone(),
+            name: name.to_owned(),
+            workspace: &self.folders.workspace,
+            source: &self.options.source,
+            temp: &self.folders.temp,
+            state,
+            slots,
+            job_status: self.status(),
+            voice: Arc::new(call.voice.clone()),
+            masker: self.masker.clone(),
+            token: token.clone(),
+        }
+    }
+
     async fn run_native(
         &mut self,
         call: &StepCall<'_>,
@@ -137,22 +164,9 @@ impl JobRun {
         let mut slots = std::mem::take(&mut self.slots);
         let env = self.step_env(frame, &call.step.context_name, &call.env);
         let result = {
-            let mut context = ActionContext {
-                inputs: inputs.clone(),
-                env,
-                secrets: &self.contexts.secrets,
-                github: self.contexts.github.clone(),
-                name: name.to_owned(),
-                workspace: &self.folders.workspace,
-                source: &self.options.source,
-                temp: &self.folders.temp,
-                state: &mut state,
-                slots: &mut slots,
-                job_status: self.status(),
-                voice: Arc::new(call.voice.clone()),
-                masker: self.masker.clone(),
-                token: token.clone(),
-            };
+            let handed = (inputs.clone(), env);
+            let kept = (&mut state, &mut slots);
+            let mut context = self.action_context(call, name, handed, kept, &token);
             let work = action.run(&mut context);
             match call.deadline {
                 None => self.watch_cancel(call, &token, work).await,
