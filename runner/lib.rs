@@ -18,3 +18,4 @@ pub mod process;
 pub mod report;
 pub mod scheduler;
 pub mod ssh;
+pub mod store;

@@ -18,7 +18,6 @@ mod run;
 mod secrets;
 mod settings;
 mod stop;
-mod trigger;
 
 use clap::Parser as _;
 

@@ -7,15 +7,10 @@ use serde_json::{Value as Json, json};
 use super::error::{CliError, ErrorKind};
 use super::settings;
 use crate::event::TriggerEvent;
-use crate::expression::{Object, Value};
+use crate::expression::Value;
 use crate::git::WorkingTree;
+use crate::scheduler::{NO_REPOSITORY, RunContext, github_context};
 use crate::workflow::Workflow;
-
-/// The repository's name where `origin` does not tell one.
-const NO_REPOSITORY: &str = "local/workspace";
-
-/// Where the repository lies if `origin` does not tell.
-const GITHUB: &str = "https://github.com";
 
 /// Returns the event that starts the run: the one that is named, else `workflow_dispatch` if the
 /// workflow has it, else its first.
@@ -95,7 +90,7 @@ fn payload(name: &str, tree: &WorkingTree) -> Json {
     payload
 }
 
-/// Returns the context `github` of a run.
+/// Returns the context `github` of the run.
 pub(super) fn github(
     workflow: &Workflow,
     path: &str,
@@ -103,110 +98,20 @@ pub(super) fn github(
     event: &TriggerEvent,
     inputs: &Value,
 ) -> Value {
-    let repository = event.text(&["repository", "full_name"]).map(str::to_owned);
-    let repository = repository
-        .or_else(|| tree.repository.clone())
-        .unwrap_or_else(|| NO_REPOSITORY.to_owned());
-    let git_ref = event
-        .git_ref()
-        .or_else(|| tree.git_ref.clone())
-        .unwrap_or_default();
-    let sha = tree
-        .commit
-        .as_deref()
-        .or_else(|| event.sha())
-        .unwrap_or_default();
-    let workflow_name = workflow
-        .name
-        .as_ref()
-        .map_or(path, |name| name.value.as_str());
-    let mut github = Object::new()
-        .with("event", Value::from(&payload_with_inputs(event, inputs)))
-        .with("event_name", event.name.as_str())
-        .with("base_ref", event.base_ref().unwrap_or_default())
-        .with("head_ref", event.head_ref().unwrap_or_default())
-        .with("sha", sha)
-        .with("workflow", workflow_name)
-        .with("workflow_ref", format!("{repository}/{path}@{git_ref}"))
-        .with("workflow_sha", sha)
-        .with("retention_days", "90")
-        .with("run_attempt", "1")
-        .with("run_id", run_number())
-        .with("run_number", "1")
-        .with("secret_source", "None")
-        .with(
-            "token",
-            settings::variable("GITHUB_TOKEN").unwrap_or_default(),
-        );
-    add_ref(&mut github, &git_ref);
-    add_repository(&mut github, &repository, tree, event);
-    github.into()
-}
-
-/// Returns the payload; that of a dispatch holds the inputs as texts.
-fn payload_with_inputs(event: &TriggerEvent, inputs: &Value) -> Json {
-    let mut payload = event.payload.clone();
-    let inputs = inputs.as_object().filter(|inputs| !inputs.is_empty());
-    if let (Json::Object(payload), Some(inputs)) = (&mut payload, inputs) {
-        let texts = inputs
-            .iter()
-            .map(|(name, value)| (name.to_owned(), Json::from(value.to_display_string())));
-        payload.insert("inputs".to_owned(), Json::Object(texts.collect()));
-    }
-    payload
-}
-
-fn add_ref(github: &mut Object, git_ref: &str) {
-    let (kind, name) = match git_ref.strip_prefix("refs/tags/") {
-        Some(tag) => ("tag", tag),
-        None => {
-            let short = git_ref.strip_prefix("refs/heads/");
-            (
-                "branch",
-                short
-                    .or_else(|| git_ref.strip_prefix("refs/pull/"))
-                    .unwrap_or(git_ref),
-            )
-        }
-    };
-    github.insert("ref", git_ref);
-    github.insert("ref_name", name);
-    github.insert("ref_protected", false);
-    github.insert("ref_type", kind);
-}
-
-fn add_repository(github: &mut Object, repository: &str, tree: &WorkingTree, event: &TriggerEvent) {
-    let server = tree.server_url.as_deref().unwrap_or(GITHUB);
-    let (api, graphql) = if server == GITHUB {
-        (
-            "https://api.github.com".to_owned(),
-            "https://api.github.com/graphql".to_owned(),
-        )
-    } else {
-        (format!("{server}/api/v3"), format!("{server}/api/graphql"))
-    };
-    let actor = event.actor().or(tree.user.as_deref()).unwrap_or("local");
-    let id = |path: &str| {
-        event
-            .payload
-            .pointer(path)
-            .map_or_else(|| "0".to_owned(), Json::to_string)
-    };
-    let owner = repository.split('/').next().unwrap_or_default();
-    github.insert("actor", actor);
-    github.insert("actor_id", id("/sender/id"));
-    github.insert("triggering_actor", actor);
-    github.insert("api_url", api);
-    github.insert("graphql_url", graphql);
-    github.insert("server_url", server);
-    github.insert("repository", repository);
-    github.insert("repository_id", id("/repository/id"));
-    github.insert("repository_owner", owner);
-    github.insert("repository_owner_id", id("/repository/owner/id"));
-    github.insert(
-        "repositoryUrl",
-        format!("{}/{repository}.git", server.replacen("https", "git", 1)),
-    );
+    github_context(&RunContext {
+        workflow,
+        path,
+        event,
+        inputs,
+        repository: tree.repository.as_deref(),
+        server_url: tree.server_url.as_deref(),
+        git_ref: tree.git_ref.as_deref(),
+        sha: tree.commit.as_deref(),
+        actor: tree.user.as_deref(),
+        run_id: &run_number(),
+        run_number: 1,
+        token: &settings::variable("GITHUB_TOKEN").unwrap_or_default(),
+    })
 }
 
 /// Returns a number for the run that grows with time.

@@ -11,7 +11,7 @@ use super::arguments::{Format, RunArguments};
 use super::check::{WORKFLOW_FOLDERS, workflow_files};
 use super::error::{CliError, ErrorKind, ExitCode};
 use super::stop::watch_signals;
-use super::{preview, repository, settings, trigger, write_note};
+use super::{preview, repository, settings, write_note};
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::engine::{EngineOptions, unsupported};
 use crate::event::TriggerEvent;
@@ -22,7 +22,10 @@ use crate::plan::{Progress, RunFacts, WorkflowFile};
 use crate::process;
 use crate::report::{Console, ConsoleStyle, JsonLines, Recorder, Reporter};
 use crate::run::{Conclusion, DeployOutcome, RunEvent, RunOutcome};
-use crate::scheduler::{LocalRun, ReadError, RepositoryWorkflows, read_workflow, run_local};
+use crate::scheduler::{
+    LocalRun, ReadError, RepositoryWorkflows, dispatch_inputs, read_workflow, run_local,
+    skip_reason,
+};
 
 /// A run that was understood and can begin.
 struct Prepared {
@@ -125,13 +128,21 @@ fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliEr
         arguments.event_file.as_deref(),
     )?;
     if arguments.event.is_some()
-        && let Some(reason) = trigger::skip_reason(workflow, &event, &tree)?
+        && let Some(reason) = skip_reason(workflow, &event, &tree.root).map_err(|error| {
+            CliError::new(
+                ErrorKind::Invalid,
+                "a filter of the workflow cannot be used",
+            )
+            .because(error)
+        })?
     {
         return Ok(Err(NotBegun::NotTriggered(Box::new(event), file, reason)));
     }
     let vars: Object = pairs(&arguments.var, "--var")?.into_iter().collect();
     let given: Object = pairs(&arguments.input, "--input")?.into_iter().collect();
-    let inputs = trigger::dispatch_inputs(workflow, &event, &given)?;
+    let inputs = dispatch_inputs(workflow, &event, &given).map_err(|error| {
+        CliError::new(ErrorKind::Invalid, error.to_string()).with_hint(error.hint)
+    })?;
     let github = repository::github(workflow, &name, &tree, &event, &inputs);
     let mut extra_env: BTreeMap<String, String> = file_pairs(arguments.env_file.as_deref())?
         .into_iter()

@@ -17,7 +17,7 @@ use crate::expression::Object;
 use crate::mask::Masker;
 use crate::plan::{Decision, JobPlan, JobResult, Progress, RunFacts};
 use crate::report::Recorder;
-use crate::run::{Conclusion, DeployOutcome, JobEnd, JobKey, PlannedJob, RunEvent, RunOutcome};
+use crate::run::{Conclusion, JobEnd, JobKey, PlannedJob, RunEvent, RunOutcome, Tally};
 
 /// A run that is ready to begin.
 #[derive(Debug)]
@@ -54,9 +54,7 @@ struct State {
     tasks: JoinSet<(JobKey, JobReport)>,
     cancels: HashMap<JobKey, CancellationToken>,
     slots: Arc<Semaphore>,
-    is_timed_out: bool,
-    has_failed: bool,
-    deploy: Option<DeployOutcome>,
+    tally: Tally,
 }
 
 /// Runs a run to its end.
@@ -70,9 +68,7 @@ pub async fn run_local(run: LocalRun) -> RunReport {
         tasks: JoinSet::new(),
         cancels: HashMap::new(),
         slots,
-        is_timed_out: false,
-        has_failed: false,
-        deploy: None,
+        tally: Tally::default(),
     };
     let decisions = state.run.progress.advance();
     state.apply(decisions);
@@ -89,7 +85,7 @@ pub async fn run_local(run: LocalRun) -> RunReport {
                 // A job's task was aborted or panicked: ours to mend, and the run must not hang.
                 Some(Err(error)) => {
                     tracing::error!(%error, "a job's task ended without a result");
-                    state.has_failed = true;
+                    state.tally.add(Conclusion::Failure, false, None);
                     break;
                 }
                 None => break,
@@ -125,7 +121,7 @@ impl State {
                     conclusion,
                     reason,
                 } => {
-                    self.has_failed |= conclusion == Conclusion::Failure;
+                    self.tally.add(conclusion, false, None);
                     let reason = Some(self.run.masker.mask(&reason));
                     let end = JobEnd {
                         conclusion,
@@ -183,7 +179,7 @@ impl State {
 
     /// Fails a job that cannot be run.
     fn refuse(&mut self, key: JobKey, reason: &str) {
-        self.has_failed = true;
+        self.tally.add(Conclusion::Failure, false, None);
         let end = JobEnd {
             conclusion: Conclusion::Failure,
             reason: Some(self.run.masker.mask(reason)),
@@ -202,13 +198,11 @@ impl State {
 
     fn finished(&mut self, key: JobKey, report: JobReport) {
         self.cancels.remove(&key);
-        self.is_timed_out |= report.is_timed_out;
-        self.has_failed |= report.end.conclusion == Conclusion::Failure;
-        self.deploy = match (self.deploy, report.end.deploy) {
-            (Some(DeployOutcome::UndoIncomplete), _) => self.deploy,
-            (_, Some(outcome)) => Some(outcome),
-            (before, None) => before,
-        };
+        self.tally.add(
+            report.end.conclusion,
+            report.is_timed_out,
+            report.end.deploy,
+        );
         let result = JobResult {
             conclusion: report.end.conclusion,
             outputs: report.outputs,
@@ -219,12 +213,9 @@ impl State {
 
     fn end(self) -> RunReport {
         let conclusion = self.run.progress.conclusion();
-        let is_cancelled = self.run.cancel.is_cancelled();
-        let outcome = RunOutcome {
-            conclusion,
-            is_timed_out: self.is_timed_out && !self.has_failed && !is_cancelled,
-            deploy: self.deploy,
-        };
+        let outcome = self
+            .tally
+            .outcome(conclusion, self.run.cancel.is_cancelled());
         self.run.recorder.record(&RunEvent::RunFinished { outcome });
         RunReport { outcome }
     }

@@ -44,6 +44,16 @@ pub fn read_workflow(
         path: path.display().to_string(),
         source,
     })?;
+    parse_workflow(source, name)
+}
+
+/// Reads the text of a workflow file; also returns what is to be warned of.
+///
+/// `name` is the path in the repository that the workflow gets.
+pub fn parse_workflow(
+    source: String,
+    name: &str,
+) -> Result<(WorkflowFile, Vec<Diagnostic>), ReadError> {
     let (read, mut diagnostics) = workflow::parse(&source);
     diagnostics.extend(read.iter().flat_map(workflow::deploy_steps));
     match read.filter(|_| !has_errors(&diagnostics)) {
@@ -85,21 +95,26 @@ impl WorkflowLoader for RepositoryWorkflows {
                 folder.join(place)
             }
         };
-        match read_workflow(&path, uses.trim_start_matches("./")) {
-            Ok((file, _)) => Ok(Arc::new(file)),
-            Err(ReadError::File { source, .. }) => {
-                Err(format!("the workflow `{uses}` could not be read: {source}"))
+        let read = read_workflow(&path, uses.trim_start_matches("./"));
+        read.map(|(file, _)| Arc::new(file))
+            .map_err(|error| error.of_called(uses))
+    }
+}
+
+impl ReadError {
+    /// Says in words why a called workflow cannot be used.
+    pub(super) fn of_called(&self, uses: &str) -> String {
+        match self {
+            Self::File { source, .. } => {
+                format!("the workflow `{uses}` could not be read: {source}")
             }
-            Err(ReadError::Invalid { diagnostics, .. }) => {
+            Self::Invalid { diagnostics, .. } => {
                 let words: Vec<String> = diagnostics
                     .iter()
                     .filter(|problem| problem.is_error())
                     .map(ToString::to_string)
                     .collect();
-                Err(format!(
-                    "the workflow `{uses}` is not valid: {}",
-                    words.join("; ")
-                ))
+                format!("the workflow `{uses}` is not valid: {}", words.join("; "))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A job of a file to the jobs that are run: matrix, names, labels.
 
+use super::concurrency::{self, Concurrency};
 use super::matrix::{self, Cell};
 use super::name;
 use super::scope::PlanScope;
@@ -13,6 +14,7 @@ pub(super) struct Expansion {
     pub(super) matrix: Value,
     pub(super) strategy: Value,
     pub(super) runs_on: Vec<String>,
+    pub(super) concurrency: Option<Concurrency>,
     pub(super) is_fail_fast: bool,
     pub(super) max_parallel: Option<usize>,
     /// `continue-on-error`: its failure does not fail the run.
@@ -29,6 +31,7 @@ impl Expansion {
             matrix: Value::Null,
             strategy: Value::Null,
             runs_on: Vec::new(),
+            concurrency: None,
             is_fail_fast: false,
             max_parallel: None,
             may_fail: false,
@@ -94,6 +97,7 @@ fn one(
         JobBody::Call(_) => (Vec::new(), false),
     };
     Ok(Expansion {
+        concurrency: concurrency::evaluate(job.concurrency.as_ref(), &scope)?,
         name: job_name(job, id, &scope, cell),
         matrix,
         strategy,

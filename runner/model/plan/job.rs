@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::concurrency::Concurrency;
 use crate::expression::Value;
 use crate::run::JobKey;
 use crate::workflow::{Job, Token, Workflow};
@@ -40,6 +41,8 @@ pub struct JobPlan {
     pub needs: Value,
     /// The context `inputs`.
     pub inputs: Value,
+    /// The group of which only one may run, if it belongs to one.
+    pub concurrency: Option<Concurrency>,
     /// Which secrets it may see.
     pub secrets: SecretAccess,
 }

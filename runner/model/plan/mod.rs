@@ -5,6 +5,7 @@
 //! [`Progress`] is told what happened in a run and says which job is next.
 
 mod call;
+mod concurrency;
 mod expand;
 pub mod filter;
 mod frame;
@@ -20,6 +21,7 @@ mod scope;
 mod tests;
 
 pub use call::{WorkflowLoader, inputs};
+pub use concurrency::Concurrency;
 pub use job::{CallerContexts, JobPlan, SecretAccess, WorkflowFile};
 pub use preview::PreviewedJob;
 pub use progress::{Decision, JobResult, Progress, RunFacts};

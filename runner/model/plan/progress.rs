@@ -563,6 +563,7 @@ impl Progress {
             strategy: instance.expansion.strategy.clone(),
             needs: scope.needs.clone(),
             inputs: frame.inputs.clone(),
+            concurrency: instance.expansion.concurrency.clone(),
             secrets: frame.secrets.clone(),
         }))
     }

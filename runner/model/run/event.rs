@@ -240,6 +240,23 @@ pub enum DeployOutcome {
     UndoIncomplete,
 }
 
+impl DeployOutcome {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Undone => "undone",
+            Self::UndoIncomplete => "undo_incomplete",
+        }
+    }
+
+    /// Returns the outcome that a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Undone, Self::UndoIncomplete]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunOutcome {
@@ -249,4 +266,37 @@ pub struct RunOutcome {
     pub is_timed_out: bool,
     /// What became of a deployment that did not go through.
     pub deploy: Option<DeployOutcome>,
+}
+
+/// Adds up how the jobs of a run ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    has_failed: bool,
+    is_timed_out: bool,
+    deploy: Option<DeployOutcome>,
+}
+
+impl Tally {
+    /// Adds a job; a job that its time limit ended is no failed one.
+    pub fn add(
+        &mut self,
+        conclusion: Conclusion,
+        is_timed_out: bool,
+        deploy: Option<DeployOutcome>,
+    ) {
+        self.has_failed |= conclusion == Conclusion::Failure;
+        self.is_timed_out |= is_timed_out;
+        if self.deploy != Some(DeployOutcome::UndoIncomplete) {
+            self.deploy = deploy.or(self.deploy);
+        }
+    }
+
+    /// Returns how the run ended whose conclusion is known.
+    pub fn outcome(self, conclusion: Conclusion, is_cancelled: bool) -> RunOutcome {
+        RunOutcome {
+            conclusion,
+            is_timed_out: self.is_timed_out && !self.has_failed && !is_cancelled,
+            deploy: self.deploy,
+        }
+    }
 }

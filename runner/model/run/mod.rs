@@ -12,6 +12,6 @@ mod tests;
 pub use envelope::{Attempt, Envelope, Fence, JobKey, RunId, Timestamp};
 pub use event::{
     Annotation, AnnotationLevel, DeployOutcome, DeployProgress, JobEnd, PlannedJob, RunEvent,
-    RunOutcome, Stream,
+    RunOutcome, Stream, Tally,
 };
 pub use record::{Conclusion, Status};

@@ -1,19 +1,35 @@
 //! Whether an event runs a workflow, and with which inputs.
 
-use super::error::{CliError, ErrorKind};
+use std::path::Path;
+
+use thiserror::Error;
+
 use crate::event::TriggerEvent;
 use crate::expression::{EvaluationError, Object, Scope, StatusFunction, Value};
-use crate::git::{WorkingTree, changed_paths};
+use crate::git::changed_paths;
 use crate::plan::filter::{Decision, EventFacts, Filters, decide};
 use crate::plan::inputs;
+use crate::plan::pattern::PatternError;
 use crate::workflow::{Located, Trigger, Workflow};
 
+/// The inputs of a dispatch do not fit what the workflow declares; the user's command line.
+#[derive(Debug, Error)]
+#[error("{reason}")]
+pub struct InputsError {
+    reason: String,
+    /// What the workflow takes, in words.
+    pub hint: String,
+}
+
 /// Returns why an event does not run a workflow, in words; none where it does.
-pub(super) fn skip_reason(
+///
+/// `repository` is a folder with a repository that is asked for changed paths, where a filter wants
+/// them. Errors when a filter of the workflow cannot be used.
+pub fn skip_reason(
     workflow: &Workflow,
     event: &TriggerEvent,
-    tree: &WorkingTree,
-) -> Result<Option<String>, CliError> {
+    repository: &Path,
+) -> Result<Option<String>, PatternError> {
     let Some((_, trigger)) = workflow
         .on
         .events
@@ -27,7 +43,10 @@ pub(super) fn skip_reason(
             event.name
         )));
     };
-    let paths = paths_of(event, tree);
+    let has_path_filter = trigger.paths.is_some() || trigger.paths_ignore.is_some();
+    let paths = has_path_filter
+        .then(|| paths_of(event, repository))
+        .flatten();
     let paths: Option<Vec<&str>> = paths
         .as_ref()
         .map(|paths| paths.iter().map(String::as_str).collect());
@@ -47,13 +66,7 @@ pub(super) fn skip_reason(
             == Some(true),
         changed_paths: paths.as_deref(),
     };
-    let decision = with_filters(trigger, |filters| decide(filters, &facts)).map_err(|error| {
-        CliError::new(
-            ErrorKind::Invalid,
-            "a filter of the workflow cannot be used",
-        )
-        .because(error)
-    })?;
+    let decision = with_filters(trigger, |filters| decide(filters, &facts))?;
     Ok(match decision {
         Decision::Run => None,
         Decision::Skip(reason) => Some(reason),
@@ -61,14 +74,14 @@ pub(super) fn skip_reason(
 }
 
 /// Returns the changed paths: by the repository if it has both commits, else by the payload.
-fn paths_of(event: &TriggerEvent, tree: &WorkingTree) -> Option<Vec<String>> {
+fn paths_of(event: &TriggerEvent, repository: &Path) -> Option<Vec<String>> {
     let before = event
         .text(&["before"])
         .or_else(|| event.text(&["pull_request", "base", "sha"]))?;
     let after = event
         .text(&["after"])
         .or_else(|| event.text(&["pull_request", "head", "sha"]))?;
-    changed_paths(&tree.root, before, after).or_else(|| event.changed_paths())
+    changed_paths(repository, before, after).or_else(|| event.changed_paths())
 }
 
 fn with_filters<T>(trigger: &Trigger, use_them: impl FnOnce(&Filters<'_>) -> T) -> T {
@@ -113,11 +126,11 @@ fn with_filters<T>(trigger: &Trigger, use_them: impl FnOnce(&Filters<'_>) -> T) 
 }
 
 /// Returns the context `inputs`: of a dispatch what is given, typed, with defaults; else empty.
-pub(super) fn dispatch_inputs(
+pub fn dispatch_inputs(
     workflow: &Workflow,
     event: &TriggerEvent,
     given: &Object,
-) -> Result<Value, CliError> {
+) -> Result<Value, InputsError> {
     if event.name != "workflow_dispatch" {
         return Ok(Object::new().into());
     }
@@ -144,7 +157,7 @@ pub(super) fn dispatch_inputs(
         } else {
             format!("its inputs are: {}", known.join(", "))
         };
-        CliError::new(ErrorKind::Invalid, reason).with_hint(hint)
+        InputsError { reason, hint }
     })
 }
 

@@ -1,9 +1,13 @@
 //! What is asked of a git repository.
 
+mod mirror;
+
 use std::path::{Path, PathBuf};
 
 use git2::{DiffOptions, Oid, Repository, StatusOptions};
 use thiserror::Error;
+
+pub use mirror::{CommitFacts, Credentials, Mirror, MirrorError};
 
 /// A git repository could not be asked; the machine's fault, or the folder is none.
 #[derive(Debug, Error)]
@@ -75,8 +79,9 @@ pub fn working_tree(path: &Path) -> Option<WorkingTree> {
     })
 }
 
-/// Takes `https://host/owner/repository.git` and `git@host:owner/repository.git` apart.
-fn split_url(url: &str) -> Option<(String, String)> {
+/// Takes `https://host/owner/repository.git` and `git@host:owner/repository.git` apart, into
+/// `https://host` and `owner/repository`.
+pub fn split_url(url: &str) -> Option<(String, String)> {
     let (host, path) = match url.split_once("://") {
         Some((_, rest)) => rest.split_once('/')?,
         None => url.split_once(':')?,

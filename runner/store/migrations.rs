@@ -1,0 +1,48 @@
+//! The schema, step by step, with the way back of each step.
+
+use std::borrow::Cow;
+
+use sqlx::SqlStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use super::Store;
+
+/// The newest version of the schema.
+pub const LATEST: i64 = 1;
+
+/// Each version with the way to it and the way back.
+const STEPS: &[(i64, &str, &str, &str)] = &[(
+    1,
+    "runs",
+    include_str!("schema/0001_runs.sql"),
+    include_str!("schema/0001_runs.down.sql"),
+)];
+
+/// Brings the schema to a version, up or down.
+///
+/// Each step is a transaction of its own; on PostgreSQL a lock keeps several machines from doing it
+/// at once.
+pub async fn migrate_to(store: &Store, version: i64) -> Result<(), sqlx::Error> {
+    let both = STEPS.iter().flat_map(|(version, name, up, down)| {
+        let step = |kind, sql: &'static str| {
+            Migration::new(
+                *version,
+                Cow::Borrowed(*name),
+                kind,
+                SqlStr::from_static(sql),
+                false,
+            )
+        };
+        [
+            step(MigrationType::ReversibleUp, up),
+            step(MigrationType::ReversibleDown, down),
+        ]
+    });
+    let migrator = Migrator::with_migrations(both.collect());
+    if version >= LATEST {
+        migrator.run(&store.pool).await?;
+    } else {
+        migrator.undo(&store.pool, version).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+DROP TABLE events;
+DROP TABLE refs;
+DROP TABLE jobs;
+DROP TABLE runs;
+DROP TABLE counters;
