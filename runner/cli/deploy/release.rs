@@ -13,13 +13,14 @@ use super::{
 use crate::{
     cli::{
         error::{CliError, ErrorKind, ExitCode},
-        write_line, write_note,
+        settings, write_line, write_note,
     },
     deploy::{
         self, Begin, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress, ending_words,
     },
     docker::DockerError,
     release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Running, Spec, rollback_target},
+    report::screen,
 };
 
 /// The two stages of a stop by Ctrl-C.
@@ -211,10 +212,14 @@ async fn transact(
         verbose: arguments.verbose,
     });
     let settings = site.settings.clone();
+    settings::open_screen();
     let opened = Box::pin(deploy::open(spec, begin, settings, progress, &stop.cancel));
     let mut transaction = match opened.await {
         Ok(transaction) => transaction,
-        Err(error) => return Ok(refused(&error, site)),
+        Err(error) => {
+            screen().close();
+            return Ok(refused(&error, site));
+        }
     };
     let migrates = transaction.journal().migrates;
     let advanced = transaction.advance_to(Phase::Healthy, &stop.cancel).await;
@@ -231,6 +236,7 @@ async fn transact(
             (transaction.undo(&reason, &stop.force).await, Some(error))
         }
     };
+    screen().close();
     let word = match kind {
         Kind::Deploy => "deployed",
         Kind::Rollback => "rolled back to",
