@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cli::{
         error::{CliError, ErrorKind, ExitCode},
-        settings, write_line, write_note,
+        project, settings, write_line, write_note,
     },
     deploy::{
         self, Begin, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress, ending_words,
@@ -47,7 +47,7 @@ pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliE
         let spec = site.spec_of("unknown", None, None)?;
         return Box::pin(end_left_open(&site, spec, begin, &arguments.site)).await;
     }
-    let version = site.project.version(arguments.version.as_deref())?;
+    let version = project::version(&site.project, arguments.version.as_deref())?;
     let driver = found_driver(&site, &version).await?;
     let spec = site.spec_of(&version, None, driver)?;
     if arguments.plan {
@@ -96,7 +96,7 @@ pub(super) async fn setup(arguments: &SetupArguments) -> Result<ExitCode, CliErr
         Ok(site) => site,
         Err(code) => return Ok(code),
     };
-    let version = site.project.version(arguments.version.as_deref())?;
+    let version = project::version(&site.project, arguments.version.as_deref())?;
     let driver = found_driver(&site, &version).await?;
     let spec = site.spec_of(&version, None, driver.clone())?;
     super::prepare::prepare(&site, &spec, driver.as_deref()).await?;
