@@ -33,3 +33,5 @@ mod pipelines;
 mod run;
 #[cfg(test)]
 mod ssh;
+#[cfg(test)]
+mod terminal;

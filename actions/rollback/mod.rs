@@ -47,6 +47,7 @@ async fn roll_back(
     let any = project.spec(&ReleaseFacts {
         version: "unknown".to_owned(),
         digest: None,
+        driver: None,
     });
     let any = any.map_err(project::words)?;
     let look = deploy::look(&any, &settings).await;

@@ -93,6 +93,7 @@ async fn facts(
     let digest = context.input("digest").map(str::to_owned);
     Ok(ReleaseFacts {
         digest: digest.or_else(|| pushed.and_then(|image| image.digest)),
+        driver: None,
         version,
     })
 }

@@ -4,31 +4,28 @@ use serde_json::Value;
 
 use super::arguments::{ConfigArguments, Format};
 use super::error::{CliError, ExitCode};
-use super::project::Project;
+use super::project;
 use super::{write_line, write_note};
 use crate::kamal::{JsonContext, SecretValues, to_json};
 
 /// Prints the configuration, with every default and everything merged.
 pub(super) fn config(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
-    let project = match Project::read(&arguments.project, arguments.format)? {
+    let project = match project::read(&arguments.project, arguments.format)? {
         Ok(project) => project,
         Err(code) => return Ok(code),
     };
-    let version = project.version(arguments.version.as_deref())?;
+    let version = project::version(&project, arguments.version.as_deref())?;
     let nothing = SecretValues::default();
     // What needs a secret is null without it; the rest can still be shown.
-    let secrets = project
-        .secrets
-        .load(&project.machine)
-        .unwrap_or_else(|error| {
-            write_note(&format!("warning: {error}"));
-            &nothing
-        });
+    let secrets = project.secrets().unwrap_or_else(|error| {
+        write_note(&format!("warning: {error}"));
+        &nothing
+    });
     let value = to_json(
         &project.config,
         &JsonContext {
             version: &version,
-            folder: &project.folder.display().to_string(),
+            folder: &project.folder().display().to_string(),
             secrets,
             reveals_secrets: arguments.reveal_secrets,
         },

@@ -21,6 +21,7 @@ mod stop;
 
 use clap::Parser as _;
 
+use crate::report::screen;
 use arguments::{Arguments, Verb};
 pub use error::{CliError, ErrorKind, ExitCode};
 
@@ -73,6 +74,7 @@ pub fn main() -> ExitCode {
             Ok(ExitCode::Success)
         }
     };
+    screen().close();
     // What a step left running in the background does not hold the process.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| error.report())
@@ -81,11 +83,11 @@ pub fn main() -> ExitCode {
 /// Writes a line to standard output; a reader that went away ends nothing.
 fn write_line(line: &str) {
     use std::io::Write as _;
-    drop(writeln!(anstream::stdout(), "{line}"));
+    screen().above(|| drop(writeln!(anstream::stdout(), "{line}")));
 }
 
 /// Writes a line to standard error.
 fn write_note(line: &str) {
     use std::io::Write as _;
-    drop(writeln!(anstream::stderr(), "{line}"));
+    screen().above(|| drop(writeln!(anstream::stderr(), "{line}")));
 }

@@ -20,7 +20,7 @@ use crate::git::{WorkingTree, working_tree};
 use crate::mask::Masker;
 use crate::plan::{Progress, RunFacts, WorkflowFile};
 use crate::process;
-use crate::report::{Console, ConsoleStyle, JsonLines, Recorder, Reporter};
+use crate::report::{Console, ConsoleStyle, JsonLines, Live, Recorder, Reporter, ScreenWriter};
 use crate::run::{Conclusion, DeployOutcome, RunEvent, RunOutcome};
 use crate::scheduler::{
     LocalRun, ReadError, RepositoryWorkflows, dispatch_inputs, read_workflow, run_local,
@@ -224,17 +224,7 @@ fn execute(
     for (_, value) in prepared.secrets.iter() {
         masker.add(&value.to_display_string());
     }
-    let reporter: Box<dyn Reporter> = match arguments.format {
-        Format::Json => Box::new(JsonLines::new(std::io::stdout())),
-        Format::Text => Box::new(Console::new(
-            std::io::stdout(),
-            ConsoleStyle {
-                is_debug: arguments.debug,
-                is_colored: settings::is_colored(),
-            },
-        )),
-    };
-    let recorder = Recorder::new(vec![reporter]);
+    let recorder = Recorder::new(reporters(arguments));
     let workflow = &prepared.file.workflow;
     if workflow.concurrency.is_some() || workflow.jobs.values().any(|job| job.concurrency.is_some())
     {
@@ -288,6 +278,22 @@ fn execute(
         CliError::new(ErrorKind::Internal, "the run ended without a result").because(source)
     })?;
     Ok(exit_code(report.outcome))
+}
+
+/// Returns who shows the run: at a terminal also what it does now.
+fn reporters(arguments: &RunArguments) -> Vec<Box<dyn Reporter>> {
+    match arguments.format {
+        Format::Json => vec![Box::new(JsonLines::new(std::io::stdout()))],
+        Format::Text => {
+            settings::open_screen();
+            let style = ConsoleStyle {
+                is_debug: arguments.debug,
+                is_colored: settings::is_colored(),
+            };
+            let console = Console::new(ScreenWriter::default(), style);
+            vec![Box::new(Live::default()), Box::new(console)]
+        }
+    }
 }
 
 fn exit_code(outcome: RunOutcome) -> ExitCode {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::arguments::{Format, SecretsArguments, SecretsPrintArguments, SecretsVerb};
 use super::error::{CliError, ErrorKind, ExitCode};
-use super::project::Project;
+use super::project;
 use super::write_line;
 use crate::deploy::extract_secret;
 
@@ -22,11 +22,11 @@ pub(super) fn secrets(arguments: &SecretsArguments) -> Result<ExitCode, CliError
 }
 
 fn print(arguments: &SecretsPrintArguments) -> Result<ExitCode, CliError> {
-    let project = match Project::read_for_secrets(&arguments.project, arguments.format)? {
+    let project = match project::read_for_secrets(&arguments.project, arguments.format)? {
         Ok(project) => project,
         Err(code) => return Ok(code),
     };
-    let secrets = project.secrets.load(&project.machine).map_err(|error| {
+    let secrets = project.secrets().map_err(|error| {
         CliError::new(ErrorKind::Invalid, "the secrets could not be read").because(error)
     })?;
     match arguments.format {

@@ -1,7 +1,10 @@
 //! What the environment of the process says; nobody else reads it.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+
+use crate::report::screen;
 
 /// The variables that steps get from the machine.
 ///
@@ -66,13 +69,34 @@ pub(super) fn is_colored() -> bool {
     anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
 }
 
+/// Opens the live region where standard output is a terminal that can move its cursor.
+pub(super) fn open_screen() {
+    let can_move = variable("TERM").is_some_and(|term| !matches!(term.as_str(), "" | "dumb"));
+    if can_move && std::io::stdout().is_terminal() {
+        screen().open();
+    }
+}
+
+/// Writes the program's own log to standard error, above what is drawn on the terminal.
+struct LogWriter;
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        screen().above(|| std::io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
 /// Starts the log of the program itself, on standard error: `RUNNER_LOG=debug` shows more.
 pub(super) fn start_tracing() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RUNNER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogWriter)
         .without_time()
         .with_target(false)
         .try_init();

@@ -14,7 +14,7 @@ use crate::{
 
 /// Dumps a database to this machine, streamed, with its checksum beside it.
 pub(super) async fn dump(host: &Host, database: &DatabaseRef, act: Act<'_>) -> Result<(), OpError> {
-    let folder = act.settings.backups.join(act.journal.spec.service.as_str());
+    let folder = act.settings.backups.clone();
     let name = format!(
         "{}-{}-{}.dump",
         database.database, act.journal.spec.version, act.journal.id

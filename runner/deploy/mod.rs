@@ -48,7 +48,7 @@ pub use opening::{
 };
 pub use preview::{Preview, preview};
 pub use progress::{Event, Progress, Silent};
-pub use project::{Project, ProjectError, ProjectPlace, Revision, VersionError};
+pub use project::{Attendance, Project, ProjectError, ProjectPlace, Revision, VersionError, login};
 pub use release::{Access, ReleaseError, ReleaseFacts};
 pub use settings::{Reach, SecretTexts, Settings};
 pub use transaction::{Ending, Transaction};

@@ -36,6 +36,15 @@ pub struct ProjectPlace {
     pub env: Arc<BTreeMap<String, String>>,
 }
 
+/// Whether a person waits at the terminal, whom commands of the project may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attendance {
+    /// Commands may ask and complain there.
+    Attended,
+    /// Commands cannot ask, and what they complain of is dropped: nobody could mask it.
+    Unattended,
+}
+
 /// A project whose configuration was read.
 #[derive(Debug)]
 pub struct Project {
@@ -120,19 +129,49 @@ fn named(files: &[String]) -> String {
     format!("{}{more}", first.join(", "))
 }
 
+/// Returns what a registry is logged in to with; none where it has no user.
+///
+/// # Errors
+/// The configuration names a secret that no file has.
+pub fn login(
+    server: Option<&str>,
+    username: Option<&Credential>,
+    password: Option<&Credential>,
+    secrets: &SecretValues,
+) -> Result<Option<Credentials>, MissingSecret> {
+    let (Some(username), Some(password)) = (username, password) else {
+        return Ok(None);
+    };
+    Ok(Some(Credentials {
+        server: server.unwrap_or_default().to_owned(),
+        username: username.resolve(secrets)?.to_owned(),
+        password: password.resolve(secrets)?.to_owned(),
+    }))
+}
+
+impl ProjectPlace {
+    /// Returns this machine as the project sees it from one of its folders.
+    pub fn world(&self, folder: &Path, attendance: Attendance) -> ProjectWorld {
+        let destination = self.destination.as_deref();
+        let world = ProjectWorld::new(folder, destination, Arc::clone(&self.env));
+        match attendance {
+            Attendance::Attended => world,
+            Attendance::Unattended => world.unattended(),
+        }
+    }
+}
+
 impl Project {
-    /// Reads the configuration; secrets are read when they are asked for.
+    /// Reads the configuration where nobody watches; secrets are read when they are asked for.
     ///
     /// Blocks: commands in templates are run.
     ///
     /// # Errors
     /// [`ProjectError::Invalid`], with everything that is wrong.
     pub fn read(place: ProjectPlace) -> Result<Self, ProjectError> {
-        let destination = place.destination.as_deref();
-        let world = |folder: &Path| {
-            ProjectWorld::new(folder, destination, Arc::clone(&place.env)).unattended()
-        };
-        let reading = kamal::read(&place.config_file, destination, &world(&place.folder));
+        let attendance = Attendance::Unattended;
+        let world = place.world(&place.folder, attendance);
+        let reading = kamal::read(&place.config_file, place.destination.as_deref(), &world);
         let said = |found: &kamal::FileDiagnostic| {
             let hint = found.diagnostic.hint.as_deref();
             hint.map_or_else(|| found.to_string(), |hint| format!("{found} ({hint})"))
@@ -147,13 +186,27 @@ impl Project {
                     .collect(),
             });
         };
+        let notices = reading.diagnostics.iter().map(said).collect();
         Ok(Self {
-            notices: reading.diagnostics.iter().map(said).collect(),
-            secrets: Secrets::new(&config.secrets_path, destination),
-            secrets_world: world(&place.secrets_folder),
+            notices,
+            ..Self::of_config(config, place, attendance)
+        })
+    }
+
+    /// Makes a project of a configuration that somebody else has read and spoken about.
+    pub fn of_config(config: Config, place: ProjectPlace, attendance: Attendance) -> Self {
+        Self {
+            notices: Vec::new(),
+            secrets: Secrets::new(&config.secrets_path, place.destination.as_deref()),
+            secrets_world: place.world(&place.secrets_folder, attendance),
             config,
             place,
-        })
+        }
+    }
+
+    /// Returns this machine as the project's secrets files see it.
+    pub fn world(&self) -> &ProjectWorld {
+        &self.secrets_world
     }
 
     /// The folder with the files that are built and deployed.
@@ -189,21 +242,17 @@ impl Project {
     /// [`ProjectError::Secrets`], [`ProjectError::Missing`].
     pub fn credentials(&self) -> Result<Option<Credentials>, ProjectError> {
         let registry = &self.config.registry;
-        let (Some(username), Some(password)) = (&registry.username, &registry.password) else {
-            return Ok(None);
-        };
+        let logins = [&registry.username, &registry.password];
+        let is_secret = |one: &Option<Credential>| matches!(one, Some(Credential::Secret(_)));
         let nothing = SecretValues::default();
-        let is_literal = |one: &Credential| matches!(one, Credential::Literal(_));
-        let secrets = if is_literal(username) && is_literal(password) {
-            &nothing
-        } else {
+        let secrets = if logins.into_iter().any(is_secret) {
             self.secrets()?
+        } else {
+            &nothing
         };
-        Ok(Some(Credentials {
-            server: registry.server.clone().unwrap_or_default(),
-            username: username.resolve(secrets)?.to_owned(),
-            password: password.resolve(secrets)?.to_owned(),
-        }))
+        let server = registry.server.as_deref();
+        let (username, password) = (registry.username.as_ref(), registry.password.as_ref());
+        Ok(login(server, username, password, secrets)?)
     }
 
     /// Asks git what the files are; `None` where they are in no repository or before its first

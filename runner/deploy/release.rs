@@ -9,7 +9,8 @@ use super::{
     settings::{Reach, SecretTexts, Settings},
 };
 use crate::{
-    kamal::{SshConfigFiles, SshKey, SshProxy},
+    docker::Credentials,
+    kamal::{SecretValues, SshConfigFiles, SshKey, SshProxy},
     mask::Masker,
     release::{
         Digest, HistoryLine, ReleaseVersion, RollbackError, Running, Spec,
@@ -26,6 +27,8 @@ pub struct ReleaseFacts {
     pub version: String,
     /// The digest of its image, `sha256:...`; asked of the registry without one.
     pub digest: Option<String>,
+    /// The proxy that was found on the hosts, for a configuration that names none.
+    pub driver: Option<String>,
 }
 
 /// What the caller adds to a project's own way to its hosts.
@@ -82,7 +85,7 @@ impl Project {
         let facts = Facts {
             version: ReleaseVersion::new(&facts.version),
             digest: facts.digest.as_deref().map(Digest::new),
-            driver: None,
+            driver: facts.driver.clone(),
             seed: uuid::Uuid::now_v7().simple().to_string(),
         };
         from_kamal::spec(&self.config, &facts).map_err(ReleaseError::Spec)
@@ -106,6 +109,7 @@ impl Project {
                 .digest
                 .as_ref()
                 .map(|digest| digest.as_str().to_owned()),
+            driver: None,
         })?;
         Ok(Spec {
             migrate: None,
@@ -121,38 +125,70 @@ impl Project {
     /// [`ReleaseError::Project`], [`ReleaseError::Unsupported`].
     pub fn settings(&self, access: Access) -> Result<Settings, ReleaseError> {
         let secrets = self.secrets()?;
+        let login = self.credentials()?;
+        self.settings_with(access, secrets, login)
+    }
+
+    /// Returns the same for somebody who only looks: what secrets cannot be read are left out.
+    ///
+    /// Blocks: the secrets files are read.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Unsupported`]; [`ReleaseError::Project`] where an SSH key is missing.
+    pub fn settings_for_looking(&self, access: Access) -> Result<Settings, ReleaseError> {
+        let nothing = SecretValues::default();
+        let secrets = self.secrets().unwrap_or(&nothing);
+        let login = self.credentials().ok().flatten();
+        self.settings_with(access, secrets, login)
+    }
+
+    fn settings_with(
+        &self,
+        access: Access,
+        secrets: &SecretValues,
+        login: Option<Credentials>,
+    ) -> Result<Settings, ReleaseError> {
         for (_, value) in secrets.iter() {
             let _is_long_enough = access.masker.add(value);
         }
-        let registries = self.credentials()?;
-        if let Some(login) = &registries {
+        if let Some(login) = &login {
             let _is_long_enough = access.masker.add(&login.password);
         }
         let ssh = &self.config.ssh;
-        let options = self.ssh_options(&access)?;
+        let options = self.ssh_options(&access, secrets)?;
         Ok(Settings {
             reach: Reach::new(ssh.user.clone(), ssh.port, options),
             secrets: secrets.iter().collect::<SecretTexts>().into(),
-            registries: registries.into_iter().collect(),
+            registries: login.into_iter().collect(),
             masker: access.masker,
             who: access.who,
             run: access.run,
-            backups: self
-                .home()
-                .join(".local/state/runner/backups")
-                .join(self.config.service_and_destination()),
+            backups: self.backups(),
         })
     }
 
+    /// Returns where dumps of the project's databases are kept on this machine: outside of the
+    /// project, so that neither git nor an image takes them along.
+    pub fn backups(&self) -> PathBuf {
+        self.home()
+            .join(".local/state/runner/backups")
+            .join(self.config.service_and_destination())
+    }
+
     fn home(&self) -> PathBuf {
-        self.env("HOME").map(PathBuf::from).unwrap_or_default()
+        let home = self.env("HOME").map(PathBuf::from);
+        home.unwrap_or_else(|| PathBuf::from("/root"))
     }
 
     /// Keys that are named go first and stand for those of default names; the agent is asked unless
     /// only the named keys may be offered.
     ///
     /// `ssh.forward_agent` needs nothing here: no command on a host logs in anywhere else.
-    fn ssh_options(&self, access: &Access) -> Result<Options, ReleaseError> {
+    fn ssh_options(
+        &self,
+        access: &Access,
+        secrets: &SecretValues,
+    ) -> Result<Options, ReleaseError> {
         let ssh = &self.config.ssh;
         if let SshConfigFiles::Paths(_) = ssh.config {
             return Err(ReleaseError::Unsupported {
@@ -169,7 +205,7 @@ impl Project {
             named.push(match key {
                 SshKey::Literal(text) => Identity::key("a key of `ssh.key_data`", text),
                 SshKey::Secret(name) => {
-                    let text = self.secrets()?.get(name).map_err(ProjectError::from)?;
+                    let text = secrets.get(name).map_err(ProjectError::from)?;
                     Identity::key(name, text)
                 }
             });
@@ -217,7 +253,10 @@ impl Project {
         let mut way = options.clone();
         way.jump = None;
         for host in hosts.split(',').map(str::trim) {
-            let address: HostAddress = host.parse().map_err(|error| ReleaseError::Unsupported {
+            // Kamal logs in to such a host as root.
+            let of_root = format!("root@{host}");
+            let full = if host.contains('@') { host } else { &of_root };
+            let address: HostAddress = full.parse().map_err(|error| ReleaseError::Unsupported {
                 key: "ssh.proxy",
                 reason: format!("`{host}`: {error}"),
             })?;

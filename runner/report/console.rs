@@ -13,7 +13,7 @@ use crate::run::{
 };
 
 /// How many of a failed step's last lines are shown again at the end.
-const TAIL: usize = 10;
+const TAIL: usize = 20;
 
 /// How a console writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +153,11 @@ impl<W: Write> Console<W> {
             block.push('\n');
         }
         drop(self.out.write_all(block.as_bytes()));
+        self.remember(job, step, text);
+    }
+
+    /// Keeps the last lines of a step, for the end of a run in which it failed.
+    fn remember(&mut self, job: JobKey, step: u32, text: &str) {
         if let Some(job) = self.jobs.get_mut(&job) {
             let tail = job.tails.entry(step).or_default();
             let last: Vec<&str> = text.lines().rev().take(TAIL).collect();
@@ -162,7 +167,7 @@ impl<W: Write> Console<W> {
         }
     }
 
-    fn annotation(&mut self, job: JobKey, annotation: &Annotation) {
+    fn annotation(&mut self, job: JobKey, step: u32, annotation: &Annotation) {
         let word = annotation.level.as_str();
         let style = match annotation.level {
             AnnotationLevel::Notice => self.palette.cyan,
@@ -178,6 +183,10 @@ impl<W: Write> Console<W> {
             .title
             .as_ref()
             .map_or(String::new(), |title| format!("{title}: "));
+        if annotation.level == AnnotationLevel::Error {
+            let message = annotation.message.as_str();
+            self.remember(job, step, &format!("{word}: {place}{title}{message}"));
+        }
         for (number, line) in annotation.message.as_str().lines().enumerate() {
             if number == 0 {
                 self.line(
@@ -290,7 +299,7 @@ impl<W: Write> Console<W> {
             let name = job.steps.get(step).map_or("", String::as_str);
             drop(writeln!(
                 self.out,
-                "  {bold}{name}{bold:#} failed; its last lines:"
+                "  step {step}, {bold}{name}{bold:#} failed; its last lines:"
             ));
             for line in job.tails.get(step).into_iter().flatten() {
                 drop(writeln!(self.out, "  {dim}│{dim:#} {line}"));
@@ -336,8 +345,10 @@ impl<W: Write + Send> Reporter for Console<W> {
                 self.output(*job, *step, *stream, text.as_str());
             }
             RunEvent::Annotation {
-                job, annotation, ..
-            } => self.annotation(*job, annotation),
+                job,
+                step,
+                annotation,
+            } => self.annotation(*job, *step, annotation),
             RunEvent::StepFinished {
                 job,
                 step,

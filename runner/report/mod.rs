@@ -5,6 +5,8 @@
 
 mod console;
 mod json;
+mod live;
+mod screen;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +15,8 @@ use crate::run::RunEvent;
 
 pub use console::{Console, ConsoleStyle, format_duration};
 pub use json::JsonLines;
+pub use live::Live;
+pub use screen::{LineKey, Screen, ScreenWriter, screen};
 
 /// Takes the events of a run.
 ///

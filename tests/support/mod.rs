@@ -3,6 +3,7 @@
 pub(crate) mod images;
 pub(crate) mod process;
 pub(crate) mod project;
+pub(crate) mod pty;
 pub(crate) mod registry;
 pub(crate) mod servers;
 pub(crate) mod sshd;

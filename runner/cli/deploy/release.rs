@@ -13,13 +13,14 @@ use super::{
 use crate::{
     cli::{
         error::{CliError, ErrorKind, ExitCode},
-        write_line, write_note,
+        project, settings, write_line, write_note,
     },
     deploy::{
         self, Begin, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress, ending_words,
     },
     docker::DockerError,
     release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Running, Spec, rollback_target},
+    report::screen,
 };
 
 /// The two stages of a stop by Ctrl-C.
@@ -46,7 +47,7 @@ pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliE
         let spec = site.spec_of("unknown", None, None)?;
         return Box::pin(end_left_open(&site, spec, begin, &arguments.site)).await;
     }
-    let version = site.project.version(arguments.version.as_deref())?;
+    let version = project::version(&site.project, arguments.version.as_deref())?;
     let driver = found_driver(&site, &version).await?;
     let spec = site.spec_of(&version, None, driver)?;
     if arguments.plan {
@@ -95,7 +96,7 @@ pub(super) async fn setup(arguments: &SetupArguments) -> Result<ExitCode, CliErr
         Ok(site) => site,
         Err(code) => return Ok(code),
     };
-    let version = site.project.version(arguments.version.as_deref())?;
+    let version = project::version(&site.project, arguments.version.as_deref())?;
     let driver = found_driver(&site, &version).await?;
     let spec = site.spec_of(&version, None, driver.clone())?;
     super::prepare::prepare(&site, &spec, driver.as_deref()).await?;
@@ -211,10 +212,14 @@ async fn transact(
         verbose: arguments.verbose,
     });
     let settings = site.settings.clone();
+    settings::open_screen();
     let opened = Box::pin(deploy::open(spec, begin, settings, progress, &stop.cancel));
     let mut transaction = match opened.await {
         Ok(transaction) => transaction,
-        Err(error) => return Ok(refused(&error, site)),
+        Err(error) => {
+            screen().close();
+            return Ok(refused(&error, site));
+        }
     };
     let migrates = transaction.journal().migrates;
     let advanced = transaction.advance_to(Phase::Healthy, &stop.cancel).await;
@@ -231,6 +236,7 @@ async fn transact(
             (transaction.undo(&reason, &stop.force).await, Some(error))
         }
     };
+    screen().close();
     let word = match kind {
         Kind::Deploy => "deployed",
         Kind::Rollback => "rolled back to",

@@ -7,7 +7,8 @@ use anstyle::{AnsiColor, Style};
 use crate::{
     cli::{write_line, write_note},
     deploy::{Event, Progress},
-    release::{Op, Stage},
+    release::{HostName, Op, Stage},
+    report::{LineKey, screen},
 };
 
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -26,7 +27,15 @@ impl Progress for Printer {
     fn tell(&self, event: Event) {
         match event {
             Event::Opened { id } if self.verbose => write_line(&format!("transaction {id}")),
-            Event::Opened { .. } | Event::Began { .. } => {}
+            Event::Opened { .. } => {}
+            Event::Began {
+                host,
+                phase,
+                undoing,
+            } => {
+                let doing = if undoing { "undoing" } else { phase.word() };
+                screen().show(&line_of(&host), &format!("{host}: {doing}"));
+            }
             Event::Did { op, took } if self.verbose => {
                 write_line(&format!("{DIM}    {op} ({}){DIM:#}", seconds(took)));
             }
@@ -37,6 +46,7 @@ impl Progress for Printer {
                 undoing,
                 took,
             } => {
+                screen().hide(&line_of(&host));
                 let (style, word) = if undoing {
                     (YELLOW, "undone".to_owned())
                 } else {
@@ -56,6 +66,7 @@ impl Progress for Printer {
                 write_note(&format!("{YELLOW}warning:{YELLOW:#} {op}: {reason}"));
             }
             Event::Failed { op, reason, .. } => {
+                screen().hide(&line_of(&op.host));
                 let host = op.host.as_str();
                 write_line(&format!("  {host:<24} {RED}failed{RED:#}     {}", op.verb));
                 for line in reason.lines() {
@@ -65,6 +76,11 @@ impl Progress for Printer {
             Event::Notice(text) => write_note(&format!("{YELLOW}note:{YELLOW:#} {text}")),
         }
     }
+}
+
+/// The line of a host in the live region.
+fn line_of(host: &HostName) -> LineKey {
+    (0, host.as_str().to_owned())
 }
 
 /// A span as people read it.

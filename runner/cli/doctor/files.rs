@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Findings, Level};
-use crate::cli::project::Project;
+use crate::deploy::Project;
 use crate::docker::DockerIgnore;
 use crate::git;
 
@@ -13,7 +13,7 @@ const EXAMPLES: [&str; 4] = ["example", "sample", "template", "dist"];
 
 /// Looks at the files of variables in the project's folder and at what git and Docker take.
 pub(super) fn check(project: &Project, findings: &mut Findings) {
-    let folder = &project.folder;
+    let folder = project.folder();
     let secret = secret_files(folder, &project.config.secrets_path);
     let tracked = git::tracked(folder).unwrap_or_default();
     for file in secret.iter().filter(|file| tracked.contains(file)) {
@@ -44,7 +44,7 @@ fn image(project: &Project, secret: &[PathBuf], findings: &mut Findings) {
         return;
     }
     let context = project
-        .folder
+        .folder()
         .join(builder.context.as_deref().unwrap_or("."));
     let dockerfile = &builder.dockerfile;
     if !context.join(dockerfile).is_file() {

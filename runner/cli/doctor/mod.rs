@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::arguments::{DoctorArguments, Format};
 use super::error::{CliError, ExitCode};
-use super::project::Project;
+use super::project;
 use super::write_line;
 use crate::kamal::Config;
 use crate::release::from_kamal::{self, Facts};
@@ -84,7 +84,7 @@ impl Findings {
 
 /// Looks at the project and at what this machine needs to deploy it; changes nothing.
 pub(super) fn doctor(arguments: &DoctorArguments) -> Result<ExitCode, CliError> {
-    let project = match Project::read(&arguments.project, arguments.format)? {
+    let project = match project::read(&arguments.project, arguments.format)? {
         Ok(project) => project,
         Err(code) => return Ok(code),
     };

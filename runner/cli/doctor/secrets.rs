@@ -1,14 +1,14 @@
 //! Whether every secret that the configuration names is there.
 
 use super::{Findings, Level};
-use crate::cli::project::Project;
+use crate::deploy::Project;
 use crate::kamal::{Config, Credential, Registry, SshKey, Ssl};
 
 const SUBJECT: &str = "secrets";
 
 /// Reads the secrets files and looks for every name; no value is shown.
 pub(super) fn check(project: &Project, findings: &mut Findings) {
-    let secrets = match project.secrets.load(&project.machine) {
+    let secrets = match project.secrets() {
         Ok(secrets) => secrets,
         Err(error) => {
             findings.add(Level::Error, SUBJECT, error.to_string());

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Findings, Level};
-use crate::cli::project::Project;
 use crate::cli::settings;
+use crate::deploy::Project;
 use crate::kamal::SshProxy;
 use crate::ssh::{HostAddress, KnownHosts};
 
@@ -30,7 +30,7 @@ fn key(project: &Project, home: &Path, findings: &mut Findings) {
     let ssh = &project.config.ssh;
     let in_home = |path: &str| match path.strip_prefix("~/") {
         Some(inside) => home.join(inside),
-        None => project.folder.join(path),
+        None => project.folder().join(path),
     };
     let named = ssh.keys.as_deref().unwrap_or_default();
     for path in named.iter().filter(|path| !in_home(path).is_file()) {
