@@ -39,7 +39,7 @@ pub(super) async fn read(
     }
     let place = ProjectPlace {
         folder,
-        secrets_folder: context.source.join(own),
+        secrets_folder: context.secrets_folder.join(own),
         config_file: config_file.to_owned(),
         destination: context.input("destination").map(str::to_owned),
         env: environment(context, process_env),

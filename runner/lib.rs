@@ -19,3 +19,4 @@ pub mod report;
 pub mod scheduler;
 pub mod ssh;
 pub mod store;
+pub mod trigger;

@@ -32,6 +32,8 @@ mod pipelines;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod serve;
+#[cfg(test)]
 mod ssh;
 #[cfg(test)]
 mod terminal;

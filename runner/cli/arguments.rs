@@ -8,6 +8,7 @@ use super::deploy::arguments::{
     AccessoryArguments, AppArguments, DeployArguments, HistoryArguments, LockArguments,
     ProxyArguments, RollbackArguments, SetupArguments, WhereArguments,
 };
+use super::serve::arguments::{DispatchArguments, InitArguments, RunsArguments, ServeArguments};
 
 /// Exit codes, shown at the end of every help.
 const EXIT_CODES: &str = "Exit codes: 0 success · 1 internal · 2 command line · 3 workflow or configuration invalid · \
@@ -60,6 +61,17 @@ pub(super) enum Verb {
     History(HistoryArguments),
     /// Show all containers
     Details(WhereArguments),
+    /// Watch repositories, run what is due, and tell how it went
+    Serve(ServeArguments),
+    /// The runs of a server
+    Runs(RunsArguments),
+    /// Start a workflow of a watched repository by hand
+    Dispatch(DispatchArguments),
+    /// Write a configuration for `serve`
+    Init(InitArguments),
+    /// The process of one job of a server
+    #[command(hide = true)]
+    Job,
     /// Print the version
     Version,
 }

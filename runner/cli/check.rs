@@ -8,10 +8,8 @@ use super::error::{CliError, ErrorKind, ExitCode};
 use super::write_line;
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::engine::unsupported;
+use crate::scheduler::WORKFLOW_FOLDERS;
 use crate::workflow::{deploy_steps, parse, parse_action};
-
-/// The folders that are looked at where none is named.
-pub(super) const WORKFLOW_FOLDERS: [&str; 2] = ["pipelines", ".github/workflows"];
 
 /// Checks files and folders.
 pub(super) fn check(arguments: &CheckArguments) -> Result<ExitCode, CliError> {

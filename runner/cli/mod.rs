@@ -15,7 +15,9 @@ mod preview;
 mod project;
 mod repository;
 mod run;
+mod runs;
 mod secrets;
+mod serve;
 mod settings;
 mod stop;
 
@@ -69,6 +71,11 @@ pub fn main() -> ExitCode {
         Verb::Audit(place) => deploy::audit(&runtime, &place),
         Verb::History(arguments) => deploy::history(&runtime, &arguments),
         Verb::Details(place) => deploy::details(&runtime, &place),
+        Verb::Serve(arguments) => serve::serve(&runtime, &arguments),
+        Verb::Runs(arguments) => runs::runs(&runtime, &arguments.verb),
+        Verb::Dispatch(arguments) => serve::dispatch(&runtime, &arguments),
+        Verb::Init(arguments) => serve::init(&arguments),
+        Verb::Job => serve::job(&runtime),
         Verb::Version => {
             write_line(&format!("runner {}", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::Success)

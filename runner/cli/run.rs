@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{Format, RunArguments};
-use super::check::{WORKFLOW_FOLDERS, workflow_files};
+use super::check::workflow_files;
 use super::error::{CliError, ErrorKind, ExitCode};
 use super::stop::watch_signals;
 use super::{preview, repository, settings, write_note};
@@ -23,8 +23,8 @@ use crate::process;
 use crate::report::{Console, ConsoleStyle, JsonLines, Live, Recorder, Reporter, ScreenWriter};
 use crate::run::{Conclusion, DeployOutcome, RunEvent, RunOutcome};
 use crate::scheduler::{
-    LocalRun, ReadError, RepositoryWorkflows, dispatch_inputs, read_workflow, run_local,
-    skip_reason,
+    LocalRun, ReadError, RepositoryWorkflows, WORKFLOW_FOLDERS, dispatch_inputs, read_workflow,
+    run_local, skip_reason,
 };
 
 /// A run that was understood and can begin.
@@ -258,6 +258,7 @@ fn execute(
                 .as_deref()
                 .map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned())),
             source: prepared.tree.root,
+            secrets_folder: None,
             work: settings::work_folder(),
             base_env: settings::base_env(),
             extra_env: prepared.extra_env,
@@ -296,7 +297,8 @@ fn reporters(arguments: &RunArguments) -> Vec<Box<dyn Reporter>> {
     }
 }
 
-fn exit_code(outcome: RunOutcome) -> ExitCode {
+/// Returns how the process ends after a run that ended so.
+pub(super) fn exit_code(outcome: RunOutcome) -> ExitCode {
     if outcome.is_timed_out {
         return ExitCode::TimedOut;
     }
@@ -374,7 +376,8 @@ fn secrets(arguments: &RunArguments) -> Result<Object, CliError> {
     Ok(secrets)
 }
 
-fn pairs(given: &[String], option: &str) -> Result<Vec<(String, String)>, CliError> {
+/// Splits `NAME=value` arguments of an option.
+pub(super) fn pairs(given: &[String], option: &str) -> Result<Vec<(String, String)>, CliError> {
     given
         .iter()
         .map(|pair| match pair.split_once('=') {
@@ -391,7 +394,7 @@ fn pairs(given: &[String], option: &str) -> Result<Vec<(String, String)>, CliErr
 ///
 /// A value in double quotes can go over several lines and have `\n` in it; one in single quotes is
 /// taken as it is.
-fn file_pairs(file: Option<&Path>) -> Result<Vec<(String, String)>, CliError> {
+pub(super) fn file_pairs(file: Option<&Path>) -> Result<Vec<(String, String)>, CliError> {
     let Some(file) = file else {
         return Ok(Vec::new());
     };

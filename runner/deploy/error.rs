@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub(super) use crate::diagnostic::chain;
+
 use crate::{
     docker::DockerError,
     release::{
@@ -155,20 +157,6 @@ impl OpError {
     pub fn chain(&self) -> String {
         chain(self)
     }
-}
-
-/// An error and all its causes, each once.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// A transaction could not be opened; nothing was changed, and the lock is free again.

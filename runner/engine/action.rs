@@ -181,6 +181,8 @@ pub struct ActionContext<'a> {
     pub workspace: &'a Path,
     /// The folder where the run was started: its repository is what `checkout` checks out.
     pub source: &'a Path,
+    /// The folder with the secrets files of the project, which are in no commit.
+    pub secrets_folder: &'a Path,
     /// A folder for files that end with the job.
     pub temp: &'a Path,
     /// Text that `run` leaves for `post`.

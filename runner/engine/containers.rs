@@ -10,6 +10,7 @@ use super::action::{Fault, Voice as _};
 use super::context::Frame;
 use super::job::JobRun;
 use super::output::StepVoice;
+use crate::diagnostic::chain;
 use crate::executor::{
     ContainerError, ContainerOrder, ContainerParts, JobContainers, Mounts, OrderError, Service,
 };
@@ -276,15 +277,4 @@ impl JobRun {
         let (github, runner) = self.located(locate);
         super::environment::fixed(&github, &runner)
     }
-}
-
-/// Returns an error with its causes as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

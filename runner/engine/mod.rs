@@ -57,6 +57,8 @@ pub struct EngineOptions {
     pub actions_dir: Option<PathBuf>,
     /// The folder where the run was started; its repository is what `checkout` checks out.
     pub source: PathBuf,
+    /// The folder with the secrets files of the project, where that is not the source.
+    pub secrets_folder: Option<PathBuf>,
     /// Where the folders of jobs are made and removed.
     pub work: PathBuf,
     /// What every step gets from the machine: `PATH`, `HOME` and their like.

@@ -142,6 +142,11 @@ impl JobRun {
             name: name.to_owned(),
             workspace: &self.folders.workspace,
             source: &self.options.source,
+            secrets_folder: self
+                .options
+                .secrets_folder
+                .as_ref()
+                .unwrap_or(&self.options.source),
             temp: &self.folders.temp,
             state,
             slots,

@@ -29,6 +29,8 @@ pub struct WorkingTree {
     pub git_ref: Option<String>,
     /// `owner/repository` by the URL of `origin`.
     pub repository: Option<String>,
+    /// The URL of `origin`.
+    pub origin: Option<String>,
     /// The scheme and host of `origin`, as `https://github.com`.
     pub server_url: Option<String>,
     /// The first line and the rest of the commit's message.
@@ -66,6 +68,7 @@ pub fn working_tree(path: &Path) -> Option<WorkingTree> {
         git_ref: head
             .as_ref()
             .and_then(|head| head.name().ok().map(str::to_owned)),
+        origin: url.clone(),
         repository: name,
         server_url,
         message: commit

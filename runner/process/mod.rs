@@ -9,6 +9,7 @@
 //! group and not to the first process alone.
 
 mod capture;
+mod detached;
 mod output;
 mod tree;
 
@@ -25,8 +26,9 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 pub use capture::{Captured, capture};
+pub use detached::{interrupt, lead_session, start_detached};
 pub use output::OutputSink;
-pub use tree::{adopt_orphans, kill_adopted, kill_tagged};
+pub use tree::{adopt_orphans, kill_adopted, kill_session, kill_tagged};
 
 /// How long a child has after SIGINT.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(7_500);

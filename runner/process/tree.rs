@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 struct Process {
     parent: i32,
     group: i32,
+    session: i32,
     /// When it started, in the kernel's ticks: with the number it names a process for good.
     start: u64,
     is_zombie: bool,
@@ -116,6 +117,26 @@ pub async fn kill_tagged(name: &str, value: &str) {
         let tagged = descendants(table, &own).into_iter();
         let tagged = tagged.filter(|pid| is_tagged(*pid, entry.as_bytes()));
         descendants(table, &tagged.collect())
+    })
+    .await;
+}
+
+/// Ends all processes of a session whose leader is gone, with their descendants.
+///
+/// For what the process of a job left behind that was killed. A number that names a living leader by
+/// now ends nothing: it is somebody else's.
+pub async fn kill_session(leader: u32) {
+    let Ok(leader) = i32::try_from(leader) else {
+        return;
+    };
+    kill_rounds(|table| {
+        if leader <= 1 || table.get(&leader).is_some_and(|process| !process.is_zombie) {
+            return HashSet::new();
+        }
+        let members = table
+            .iter()
+            .filter(|(_, process)| process.session == leader);
+        descendants(table, &members.map(|(pid, _)| *pid).collect())
     })
     .await;
 }
@@ -225,11 +246,13 @@ fn read_process(pid: i32) -> Option<Process> {
     let is_zombie = fields.next()? == "Z";
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // The start is field 22 of the line; three after the state are taken.
-    let start = fields.nth(16)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    // The start is field 22 of the line; four after the state are taken.
+    let start = fields.nth(15)?.parse().ok()?;
     Some(Process {
         parent,
         group,
+        session,
         start,
         is_zombie,
     })

@@ -2,12 +2,27 @@
 
 mod admission;
 mod context;
+mod document;
+mod job_process;
+mod ledger;
 mod local;
+mod order;
+mod repository;
 mod secrets;
 mod source;
+mod spool;
+mod submit;
+mod worker;
 
 pub use admission::{InputsError, dispatch_inputs, skip_reason};
 pub use context::{NO_REPOSITORY, RunContext, github_context};
+pub use document::{Change, RunDocument};
+pub use job_process::{JobProcessError, JobSurroundings, run_ordered};
+pub use ledger::{Clock, JobOutcome, JobPlace, Ledger, LedgerError, NewRun, Rerun, TakenJob};
 pub use local::{LocalRun, RunReport, run_local};
+pub use repository::{Repository, WORKFLOW_ENDINGS, WORKFLOW_FOLDERS};
 pub use secrets::job_secrets;
 pub use source::{ReadError, RepositoryWorkflows, parse_workflow, read_workflow};
+pub use spool::{Spool, SpoolLine, now};
+pub use submit::{Incoming, SubmitError, Submitted, Verdict, submit};
+pub use worker::Worker;

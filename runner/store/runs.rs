@@ -192,6 +192,17 @@ impl Transaction {
         Ok(())
     }
 
+    /// Writes what a run is planned from.
+    pub async fn set_document(&mut self, run: &RunRow) -> Result<(), StoreError> {
+        sqlx::query("UPDATE runs SET document = $1 WHERE id = $2")
+            .bind(&run.document)
+            .bind(key(&run.id))
+            .execute(self.connection())
+            .await
+            .map_err(|source| StoreError::new("the plan of a run", source))?;
+        Ok(())
+    }
+
     /// Returns the runs of a filter, the newest first.
     pub async fn runs(&mut self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         let sql = format!(

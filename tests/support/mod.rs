@@ -5,6 +5,7 @@ pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod pty;
 pub(crate) mod registry;
+pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod sshd;
 pub(crate) mod stub;

@@ -58,7 +58,6 @@ pub struct Envelope {
     /// When it happened.
     pub at: Timestamp,
     /// What happened.
-    #[serde(flatten)]
     pub event: RunEvent,
 }
 

@@ -1,0 +1,127 @@
+//! `runner runs`: what a server has run, runs, and is to run.
+
+mod log;
+mod show;
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::error::{CliError, ErrorKind, ExitCode};
+use super::serve::arguments::{RunsVerb, ServerArguments};
+use super::serve::config::{ServeConfig, Values};
+use super::serve::machine::open_ledger;
+use super::{arguments::Format, write_line};
+use crate::run::{Attempt, RunId};
+use crate::scheduler::{Ledger, LedgerError, Rerun};
+use crate::store::RunFilter;
+
+/// Does what is asked of the runs of a server, whether it is up or not.
+pub(super) fn runs(runtime: &Runtime, verb: &RunsVerb) -> Result<ExitCode, CliError> {
+    runtime.block_on(async {
+        let config = ServeConfig::read(&place(verb).config, Values::Left)?;
+        let ledger = open_ledger(&config).await?;
+        match verb {
+            RunsVerb::List {
+                repository,
+                limit,
+                format,
+                ..
+            } => {
+                let filter = RunFilter {
+                    repository: repository.clone(),
+                    status: None,
+                    limit: Some(*limit),
+                };
+                let runs = ledger.runs(&filter).await.map_err(failed)?;
+                match format {
+                    Format::Json => {
+                        let runs: Vec<_> = runs.iter().map(show::run_json).collect();
+                        write_line(&json!({ "runs": runs }).to_string());
+                    }
+                    Format::Text => show::list(&runs),
+                }
+                Ok(ExitCode::Success)
+            }
+            RunsVerb::Show {
+                run,
+                attempt,
+                format,
+                ..
+            } => show::show(&ledger, &id(run), attempt.map(Attempt), *format).await,
+            RunsVerb::Logs {
+                run, job, attempt, ..
+            } => {
+                let which = (id(run), attempt.map(Attempt));
+                log::logs(&ledger, &config.data.join("spool"), &which, job.as_deref()).await
+            }
+            RunsVerb::Watch { run, .. } => {
+                log::watch(&ledger, &config.data.join("spool"), &id(run)).await
+            }
+            RunsVerb::Cancel { run, .. } => {
+                ledger.cancel(&id(run)).await.map_err(failed)?;
+                write_line(&format!("run {run} is being cancelled"));
+                Ok(ExitCode::Success)
+            }
+            RunsVerb::Rerun {
+                run,
+                failed: only_failed,
+                job,
+                ..
+            } => {
+                let which = match (job, only_failed) {
+                    (Some(job), _) => Rerun::Job(job.clone()),
+                    (None, true) => Rerun::Failed,
+                    (None, false) => Rerun::All,
+                };
+                let attempt = ledger.rerun(&id(run), &which).await.map_err(failed)?;
+                write_line(&format!("run {run} runs once more: attempt {}", attempt.0));
+                Ok(ExitCode::Success)
+            }
+            RunsVerb::Events { limit, .. } => {
+                show::events(&ledger.events(*limit).await.map_err(failed)?);
+                Ok(ExitCode::Success)
+            }
+        }
+    })
+}
+
+fn place(verb: &RunsVerb) -> &ServerArguments {
+    match verb {
+        RunsVerb::List { config, .. }
+        | RunsVerb::Show { config, .. }
+        | RunsVerb::Logs { config, .. }
+        | RunsVerb::Watch { config, .. }
+        | RunsVerb::Cancel { config, .. }
+        | RunsVerb::Rerun { config, .. }
+        | RunsVerb::Events { config, .. } => config,
+    }
+}
+
+fn id(run: &str) -> RunId {
+    RunId(run.trim_start_matches('#').to_owned())
+}
+
+/// Says whose fault it is that the ledger could not do what was asked.
+pub(super) fn failed(error: LedgerError) -> CliError {
+    match error {
+        LedgerError::NoRun(_) | LedgerError::WrongState { .. } => {
+            CliError::new(ErrorKind::Usage, error.to_string())
+                .with_hint("the runs are listed by: runner runs list")
+        }
+        LedgerError::Store(source) => {
+            CliError::new(ErrorKind::Environment, "the store could not be asked").because(source)
+        }
+        LedgerError::Unplannable { .. } | LedgerError::Fenced { .. } => {
+            CliError::new(ErrorKind::Internal, error.to_string())
+        }
+    }
+}
+
+/// Returns where a run stands, of a ledger that another process writes.
+async fn stands(
+    ledger: &Ledger,
+    run: &RunId,
+    attempt: Option<Attempt>,
+) -> Result<(crate::store::RunRow, Vec<crate::store::JobRow>), CliError> {
+    ledger.run(run, attempt).await.map_err(failed)
+}

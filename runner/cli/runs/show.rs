@@ -1,0 +1,181 @@
+//! Runs and jobs as lines and as JSON.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value as Json, json};
+
+use super::super::arguments::Format;
+use super::super::error::{CliError, ExitCode};
+use super::super::write_line;
+use super::stands;
+use crate::report::format_duration;
+use crate::run::{Attempt, Conclusion, RunId, Status, Timestamp};
+use crate::scheduler::{Ledger, now};
+use crate::store::{EventRow, JobRow, RunRow};
+
+/// The most characters of a title in a list.
+const TITLE: usize = 50;
+
+/// Prints runs, a line each.
+pub(super) fn list(runs: &[RunRow]) {
+    for run in runs {
+        let title: String = run.title.chars().take(TITLE).collect();
+        write_line(&format!(
+            "{:>5}  {}  {}  {} on {} {}  {}  {}",
+            run.id,
+            state(run.status, run.conclusion),
+            run.repository,
+            run.name,
+            run.event,
+            short_ref(&run.git_ref),
+            took(run),
+            title
+        ));
+    }
+}
+
+/// Prints a run with its jobs.
+pub(super) async fn show(
+    ledger: &Ledger,
+    id: &RunId,
+    attempt: Option<Attempt>,
+    format: Format,
+) -> Result<ExitCode, CliError> {
+    let (run, jobs) = stands(ledger, id, attempt).await?;
+    if format == Format::Json {
+        let mut whole = run_json(&run);
+        if let Json::Object(object) = &mut whole {
+            let jobs: Vec<Json> = jobs.iter().map(job_json).collect();
+            object.insert("jobs".to_owned(), jobs.into());
+        }
+        write_line(&whole.to_string());
+        return Ok(ExitCode::Success);
+    }
+    write_line(&format!(
+        "run {} {} {}",
+        run.id,
+        state(run.status, run.conclusion),
+        took(&run)
+    ));
+    write_line(&format!(
+        "  {} ({}) #{} of {}, attempt {}",
+        run.name, run.workflow, run.number, run.repository, run.attempt.0
+    ));
+    write_line(&format!(
+        "  {} {} by {}: {}",
+        run.event,
+        short_ref(&run.git_ref),
+        run.actor,
+        run.title
+    ));
+    write_line(&format!("  commit {}", run.sha));
+    if run.status == Status::Pending
+        && let Some(group) = &run.concurrency_group
+    {
+        write_line(&format!("  waits for the concurrency group `{group}`"));
+    }
+    for job in &jobs {
+        write_line(&job_line(job));
+    }
+    Ok(ExitCode::Success)
+}
+
+fn job_line(job: &JobRow) -> String {
+    let took = job.milliseconds.map_or(String::new(), |milliseconds| {
+        format!(
+            " ({})",
+            format_duration(Duration::from_millis(milliseconds))
+        )
+    });
+    let kept = if job.is_kept {
+        ", kept from the attempt before"
+    } else {
+        ""
+    };
+    let reason = match (&job.reason, job.status, &job.concurrency_group) {
+        (Some(reason), _, _) => format!(": {reason}"),
+        (None, Status::Pending, Some(group)) => {
+            format!(": waits for the concurrency group `{group}`")
+        }
+        (None, Status::Queued, _) if !job.is_ready => ": waits for other jobs".to_owned(),
+        (None, Status::Queued, _) => ": waits for a free slot".to_owned(),
+        _ => String::new(),
+    };
+    format!(
+        "  {} {}{took}{kept}{reason}",
+        state(job.status, job.conclusion),
+        job.name
+    )
+}
+
+/// Prints events with what became of them.
+pub(super) fn events(events: &[EventRow]) {
+    for event in events {
+        let sha: String = event.sha.chars().take(7).collect();
+        write_line(&format!(
+            "{}  {} {} {sha} of {}",
+            time(event.at),
+            event.event,
+            short_ref(&event.git_ref),
+            event.repository
+        ));
+        for line in event.outcome.lines() {
+            write_line(&format!("  {line}"));
+        }
+        if event.outcome.is_empty() {
+            write_line("  there is no workflow");
+        }
+    }
+}
+
+/// A run as JSON.
+pub(super) fn run_json(run: &RunRow) -> Json {
+    json!({
+        "id": run.id, "repository": run.repository, "number": run.number, "workflow": run.workflow,
+        "name": run.name, "event": run.event, "ref": run.git_ref, "sha": run.sha, "actor": run.actor,
+        "title": run.title, "attempt": run.attempt, "status": run.status, "conclusion": run.conclusion,
+        "deploy": run.deploy, "created_at": time(run.created_at), "started_at": run.started_at.map(time),
+        "finished_at": run.finished_at.map(time),
+    })
+}
+
+fn job_json(job: &JobRow) -> Json {
+    json!({
+        "id": job.id, "name": job.name, "status": job.status, "conclusion": job.conclusion,
+        "reason": job.reason, "deploy": job.deploy, "milliseconds": job.milliseconds, "kept": job.is_kept,
+    })
+}
+
+fn state(status: Status, conclusion: Option<Conclusion>) -> String {
+    let (word, color) = match conclusion {
+        Some(Conclusion::Success) => ("success", AnsiColor::Green),
+        Some(Conclusion::Failure) => ("failure", AnsiColor::Red),
+        Some(Conclusion::Cancelled) => ("cancelled", AnsiColor::Yellow),
+        Some(Conclusion::Skipped) => ("skipped", AnsiColor::White),
+        None => (status.as_str(), AnsiColor::Cyan),
+    };
+    let style = Style::new().fg_color(Some(color.into()));
+    format!("{style}{word:<11}{style:#}")
+}
+
+fn took(run: &RunRow) -> String {
+    let Some(started) = run.started_at else {
+        return String::new();
+    };
+    let end = run.finished_at.unwrap_or_else(now);
+    let milliseconds = u64::try_from(end.0 - started.0).unwrap_or(0);
+    format_duration(Duration::from_millis(milliseconds))
+}
+
+fn short_ref(name: &str) -> &str {
+    name.strip_prefix("refs/heads/")
+        .or_else(|| name.strip_prefix("refs/tags/"))
+        .unwrap_or(name)
+}
+
+fn time(at: Timestamp) -> String {
+    chrono::DateTime::from_timestamp_millis(at.0).map_or_else(String::new, |time| {
+        time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    })
+}

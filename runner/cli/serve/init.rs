@@ -1,0 +1,103 @@
+//! `runner init`: a commented configuration for the repository that one stands in.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+use super::super::check::workflow_files;
+use super::super::error::{CliError, ErrorKind, ExitCode};
+use super::super::{write_line, write_note};
+use super::arguments::InitArguments;
+use crate::git::working_tree;
+use crate::scheduler::{WORKFLOW_FOLDERS, read_workflow};
+
+/// Writes a `runner.toml` for the repository here; never over one that is there.
+pub(in super::super) fn init(arguments: &InitArguments) -> Result<ExitCode, CliError> {
+    let here = std::env::current_dir().map_err(|source| {
+        CliError::new(ErrorKind::Environment, "the current folder is gone").because(source)
+    })?;
+    let tree = working_tree(&here).ok_or_else(|| {
+        CliError::new(
+            ErrorKind::Usage,
+            format!("`{}` is in no git repository", here.display()),
+        )
+        .with_hint("change into the project that is to be watched")
+    })?;
+    let url = tree
+        .origin
+        .clone()
+        .unwrap_or_else(|| tree.root.display().to_string());
+    let name = tree.repository.clone().unwrap_or_else(|| {
+        let folder = tree.root.file_name().map(|name| name.to_string_lossy());
+        format!("local/{}", folder.as_deref().unwrap_or("project"))
+    });
+    let mut text = format!(
+        r#"# What `runner serve` watches and runs.
+
+# Everything that it keeps: the store, logs, copies of the repositories.
+data = ".runner"
+
+# How many jobs run at once.
+slots = 2
+
+# Labels that jobs may name in `runs-on`, beside `ubuntu-latest`, `self-hosted` and `linux`.
+# labels = ["gpu"]
+
+[[repository]]
+name = "{name}"
+url = "{url}"
+poll = "30s"
+
+# The folder with .kamal/secrets and the files that it reads: they are in no commit.
+folder = "{}"
+
+# A token for HTTPS, also what workflows get as secrets.GITHUB_TOKEN.
+# token = {{ env = "GITHUB_TOKEN" }}
+# ... or a key for SSH.
+# ssh-key = "/etc/runner/deploy_key"
+
+# The secrets of workflows: NAME=value lines, and single ones.
+# secrets-file = "/etc/runner/secrets"
+# [repository.secrets]
+# REGISTRY_PASSWORD = {{ env = "REGISTRY_PASSWORD" }}
+
+# The context `vars` of workflows.
+# [repository.vars]
+# DESTINATION = "production"
+"#,
+        tree.root.display()
+    );
+    let mut found = String::new();
+    for folder in WORKFLOW_FOLDERS {
+        for path in workflow_files(&tree.root.join(folder)) {
+            let shown = path.strip_prefix(&tree.root).unwrap_or(&path).display();
+            let line = match read_workflow(&path, &shown.to_string()) {
+                Ok((file, _)) => {
+                    let events: Vec<&str> =
+                        file.workflow.on.events.keys().map(String::as_str).collect();
+                    format!("#   {shown}: on {}", events.join(", "))
+                }
+                Err(error) => format!("#   {shown}: {error}"),
+            };
+            found = format!("{found}{line}\n");
+        }
+    }
+    if found.is_empty() {
+        found = "#   none: write one to pipelines/ or .github/workflows/\n".to_owned();
+    }
+    text = format!("{text}\n# Its workflows, as they stand now:\n{found}");
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .open(&arguments.config);
+    let shown = arguments.config.display();
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| {
+            CliError::new(ErrorKind::Usage, format!("`{shown}` could not be written"))
+                .because(source)
+        })?;
+    write_line(&format!("wrote {shown}; it watches {name} at {url}"));
+    write_note(&format!(
+        "next: read it, then start: runner serve --config {shown}"
+    ));
+    Ok(ExitCode::Success)
+}

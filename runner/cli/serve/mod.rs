@@ -1,0 +1,222 @@
+//! `runner serve`, the hidden `runner job`, `runner dispatch` and `runner init`.
+
+pub(super) mod arguments;
+pub(super) mod config;
+mod init;
+pub(super) mod machine;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{CliError, ErrorKind, ExitCode};
+use super::run::pairs;
+use super::stop::watch_signals;
+use super::{settings, write_line, write_note};
+use crate::event::TriggerEvent;
+use crate::expression::Object;
+use crate::process;
+use crate::scheduler::{Incoming, JobSurroundings, Repository, Worker, run_ordered, submit};
+use crate::trigger::Poll;
+use arguments::{DispatchArguments, ServeArguments};
+use config::{ServeConfig, Values};
+
+pub(super) use init::init;
+
+/// Watches the repositories and runs what is due, until it is told to stop.
+pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<ExitCode, CliError> {
+    let mut config = ServeConfig::read(&arguments.config.config, Values::Read)?;
+    if arguments.database.is_some() {
+        config.database.clone_from(&arguments.database);
+    }
+    if config.repositories.is_empty() {
+        return Err(
+            CliError::new(ErrorKind::Invalid, "no repository is to be watched")
+                .with_hint("write a [[repository]] with `name` and `url`, or run: runner init"),
+        );
+    }
+    let _taken = machine::take(&config.data)?;
+    let machine = machine::name(&config.data)?;
+    let program = std::env::current_exe().map_err(|source| {
+        CliError::new(ErrorKind::Internal, "this program cannot find itself").because(source)
+    })?;
+    runtime.block_on(async {
+        let ledger = machine::open_ledger(&config).await?;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let mut watched: Vec<&String> = config.repositories.keys().collect();
+        watched.sort_unstable();
+        for name in watched {
+            if let Some((repository, every)) = config.repositories.get(name) {
+                write_note(&format!(
+                    "watching {name} at {}, every {}",
+                    repository.mirror.shown_url(),
+                    humantime::format_duration(*every)
+                ));
+            }
+        }
+        let worker = Worker {
+            ledger: ledger.clone(),
+            machine,
+            slots: config.slots,
+            spools: config.data.join("spool"),
+            work: config.data.join("work"),
+            program: (program, vec![OsString::from("job")]),
+            repositories: Arc::new(
+                config
+                    .repositories
+                    .iter()
+                    .map(|(name, (repository, _))| (name.clone(), repository.clone()))
+                    .collect::<HashMap<String, Repository>>(),
+            ),
+        };
+        tasks.spawn(worker.run(stop.clone()));
+        for (repository, every) in config.repositories.into_values() {
+            let poll = Poll {
+                ledger: ledger.clone(),
+                repository,
+                every,
+            };
+            tasks.spawn(poll.run(stop.clone()));
+        }
+        write_note("ready");
+        let force = CancellationToken::new();
+        let signals = runtime.spawn(watch_signals(stop.clone(), force.clone()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a part of the server ended without a result");
+                }
+            }
+        }
+        stop.cancel();
+        while tasks.join_next().await.is_some() {}
+        signals.abort();
+        ledger.store().close().await;
+        write_note("stopped; jobs that run go on, and the next server follows them");
+        Ok(ExitCode::Success)
+    })
+}
+
+/// The process of a job: what it is to do comes on standard input.
+pub(super) fn job(runtime: &Runtime) -> Result<ExitCode, CliError> {
+    let internal = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| {
+        CliError::new(ErrorKind::Internal, what).because(source)
+    };
+    process::lead_session()
+        .map_err(|error| internal("the job could not get a session of its own", error.into()))?;
+    process::adopt_orphans();
+    let mut order = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut order)
+        .map_err(|error| internal("the order of the job could not be read", error.into()))?;
+    let (cancel, force) = (CancellationToken::new(), CancellationToken::new());
+    let around = JobSurroundings {
+        actions: crate::actions::registry(settings::whole_env()),
+        base_env: settings::base_env(),
+        cancel: cancel.clone(),
+        force: force.clone(),
+    };
+    let done = runtime.block_on(async {
+        let signals = runtime.spawn(watch_signals(cancel, force));
+        let done = runtime
+            .spawn(async move { run_ordered(&order, around).await })
+            .await;
+        signals.abort();
+        process::kill_adopted().await;
+        done
+    });
+    done.map_err(|error| internal("the job ended without a result", error.into()))?
+        .map_err(|error| internal("the job could not begin", error.into()))?;
+    Ok(ExitCode::Success)
+}
+
+/// Starts a workflow of a watched repository by hand.
+pub(super) fn dispatch(
+    runtime: &Runtime,
+    arguments: &DispatchArguments,
+) -> Result<ExitCode, CliError> {
+    let config = ServeConfig::read(&arguments.config.config, Values::Read)?;
+    let repository = config.repository(arguments.repository.as_deref())?;
+    let environment = |what: String, source: Box<dyn std::error::Error + Send + Sync>| {
+        CliError::new(ErrorKind::Environment, what).because(source)
+    };
+    let refs = repository
+        .mirror
+        .fetch(&repository.credentials)
+        .map_err(|error| {
+            environment(
+                format!("{} could not be looked at", repository.name),
+                error.into(),
+            )
+        })?;
+    let wanted = arguments.git_ref.as_str();
+    let full = [
+        wanted.to_owned(),
+        format!("refs/heads/{wanted}"),
+        format!("refs/tags/{wanted}"),
+    ];
+    let (name, sha) = full
+        .iter()
+        .find_map(|name| refs.get_key_value(name))
+        .ok_or_else(|| {
+            CliError::new(
+                ErrorKind::Usage,
+                format!("{} has no branch or tag `{wanted}`", repository.name),
+            )
+        })?;
+    let inputs: Object = pairs(&arguments.input, "--input")?.into_iter().collect();
+    let user = settings::variable("USER").unwrap_or_else(|| "local".to_owned());
+    let (owner, short) = repository
+        .name
+        .split_once('/')
+        .unwrap_or(("local", &repository.name));
+    let payload = json!({
+        "ref": name, "inputs": null,
+        "repository": {"name": short, "full_name": repository.name, "owner": {"login": owner}},
+        "sender": {"login": user},
+    });
+    let incoming = Incoming {
+        event: TriggerEvent::new("workflow_dispatch", payload),
+        key: format!("workflow_dispatch {}", uuid::Uuid::now_v7()),
+        git_ref: name.clone(),
+        sha: sha.clone(),
+        moved: None,
+        workflow: Some(arguments.workflow.clone()),
+        inputs,
+        is_fork: false,
+    };
+    let submitted = runtime.block_on(async {
+        let ledger = machine::open_ledger(&config).await?;
+        submit(&ledger, repository, &incoming)
+            .await
+            .map_err(|error| environment("the run could not be started".to_owned(), error.into()))
+    })?;
+    for verdict in submitted
+        .verdicts
+        .iter()
+        .filter(|verdict| verdict.reason.is_some())
+    {
+        write_note(&format!("{verdict}"));
+    }
+    match submitted.runs.as_slice() {
+        [] if submitted.verdicts.is_empty() => Err(CliError::new(
+            ErrorKind::Usage,
+            format!("there is no workflow `{}` at {name}", arguments.workflow),
+        )),
+        [] => Ok(ExitCode::NoTrigger),
+        runs => {
+            for run in runs {
+                write_line(&run.0);
+            }
+            Ok(ExitCode::Success)
+        }
+    }
+}

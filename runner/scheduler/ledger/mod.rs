@@ -1,0 +1,536 @@
+//! Where all runs stand: every change of a run is one transaction of the store.
+//!
+//! # How it works
+//! A run is stored as its [`RunDocument`] and as the order in which things happened in it. A change
+//! locks the run's row, brings the plan to where the store is, tells it of the change, and writes
+//! what the plan decides. Plans of open runs are kept in memory, and made again where another
+//! process went on with the run meanwhile. A write for a job carries its fence; one with an older
+//! fence is refused.
+
+mod change;
+mod groups;
+mod rerun;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use super::document::{Change, RunDocument};
+use crate::plan::Progress;
+use crate::run::{Attempt, Conclusion, DeployOutcome, JobKey, RunId, Status, Timestamp};
+use crate::store::{
+    ClaimedJob, EventRow, JobRow, RunFilter, RunRow, Store, StoreError, Transaction,
+};
+
+pub use rerun::Rerun;
+
+/// How often a transaction is tried that another one got in the way of.
+const TRIES: u32 = 8;
+
+/// Tells the time; injected, so that tests can turn the clock.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Something could not be recorded.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The database's fault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The user's: there is no such run.
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+    /// The user's: the run is not where this could be done.
+    #[error("run {run} {why}")]
+    WrongState {
+        /// The run.
+        run: RunId,
+        /// Why not, in words.
+        why: String,
+    },
+    /// Ours: what was stored cannot be read.
+    #[error("run {run} cannot be planned: {why}")]
+    Unplannable {
+        /// The run.
+        run: RunId,
+        /// Why not, in words.
+        why: String,
+    },
+    /// Another owner has the job; what this one says does not count any more.
+    #[error("job {job} of run {run} has another owner")]
+    Fenced {
+        /// The run.
+        run: RunId,
+        /// The job.
+        job: u32,
+    },
+}
+
+impl LedgerError {
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_passing())
+    }
+}
+
+/// How a job ended, as its process reports it.
+#[derive(Debug, Clone)]
+pub struct JobOutcome {
+    /// How.
+    pub conclusion: Conclusion,
+    /// Why, in words free of secrets.
+    pub reason: Option<String>,
+    /// Its outputs.
+    pub outputs: serde_json::Value,
+    /// Whether its time limit ended it.
+    pub is_timed_out: bool,
+    /// What became of a deployment that it had open.
+    pub deploy: Option<DeployOutcome>,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+impl JobOutcome {
+    /// Returns the end of a job that nobody ran to its end.
+    pub fn without_run(conclusion: Conclusion, reason: impl Into<String>) -> Self {
+        Self {
+            conclusion,
+            reason: Some(reason.into()),
+            outputs: serde_json::Value::Null,
+            is_timed_out: false,
+            deploy: None,
+            milliseconds: 0,
+        }
+    }
+}
+
+/// A new run, as it is to be recorded.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// `owner/name`.
+    pub repository: String,
+    /// The workflow's name.
+    pub name: String,
+    /// The event's name.
+    pub event: String,
+    /// What makes the event one.
+    pub event_key: String,
+    /// The ref that it is about.
+    pub git_ref: String,
+    /// The commit that it is about.
+    pub sha: String,
+    /// Who caused it.
+    pub actor: String,
+    /// What is shown as its title.
+    pub title: String,
+    /// What it takes to plan it; gets `run_id` and `run_number`.
+    pub document: RunDocument,
+}
+
+/// A job that was taken, with all that it takes to run it but the secrets.
+#[derive(Debug, Clone)]
+pub struct TakenJob {
+    /// Which one, and as which owner.
+    pub claimed: ClaimedJob,
+    /// `owner/name`.
+    pub repository: String,
+    /// Its name.
+    pub name: String,
+    /// What the run is planned from.
+    pub document: RunDocument,
+    /// What happened in the run so far.
+    pub changes: Vec<Change>,
+}
+
+struct Planned {
+    progress: Progress,
+    positions: u64,
+}
+
+/// Where all runs stand; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Store,
+    clock: Clock,
+    /// The labels that jobs may ask for beside those that every machine has.
+    labels: Arc<Vec<String>>,
+    plans: Arc<Mutex<HashMap<(RunId, Attempt), Planned>>>,
+    /// Told whenever a job may be there to be taken, or one is to be cancelled.
+    changed: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Does `$body` in a transaction `$tx`, again where another one got in its way.
+macro_rules! transaction {
+    ($ledger:expr, $tx:ident, $body:expr) => {{
+        let mut tries = 0;
+        loop {
+            let attempt = async {
+                let mut $tx = $ledger.store.begin().await?;
+                let done = $body;
+                $tx.commit().await?;
+                Ok::<_, LedgerError>(done)
+            };
+            match attempt.await {
+                Err(error) if error.is_passing() && tries < TRIES => {
+                    tries += 1;
+                    $ledger.forget_plans();
+                    tokio::time::sleep(std::time::Duration::from_millis(5 << tries)).await;
+                }
+                Err(error) => {
+                    $ledger.forget_plans();
+                    break Err(error);
+                }
+                done => break done,
+            }
+        }
+    }};
+}
+use transaction;
+
+impl Ledger {
+    /// Returns the ledger in a store; `labels` are served beside those of every machine.
+    pub fn new(store: Store, clock: Clock, labels: Vec<String>) -> Self {
+        Self {
+            store,
+            clock,
+            labels: Arc::new(labels),
+            plans: Arc::default(),
+            changed: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Returns the clock.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Waits until something may be there to be done; wake-ups are hints.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Returns the store, for those that only read.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Takes in an event and the runs that it starts, all or nothing.
+    ///
+    /// Returns the new runs; none where the event was taken in before. `moved` is where the event
+    /// says that a ref stands now: an event that tells what is known is none.
+    pub async fn take_in(
+        &self,
+        event: &EventRow,
+        moved: Option<(&str, Option<&str>)>,
+        runs: &[NewRun],
+    ) -> Result<Vec<RunId>, LedgerError> {
+        let added = transaction!(self, tx, {
+            let mut added = Vec::new();
+            let is_known = match moved {
+                Some((name, sha)) => {
+                    tx.refs(&event.repository)
+                        .await?
+                        .get(name)
+                        .map(String::as_str)
+                        == sha
+                }
+                None => false,
+            };
+            if !is_known && tx.insert_event(event).await? {
+                for run in runs {
+                    added.extend(self.add_run(&mut tx, run).await?);
+                }
+            }
+            if let Some((name, sha)) = moved {
+                tx.set_ref(&event.repository, name, sha).await?;
+            }
+            added
+        })?;
+        self.changed.notify_waiters();
+        Ok(added)
+    }
+
+    async fn add_run(
+        &self,
+        tx: &mut Transaction,
+        new: &NewRun,
+    ) -> Result<Option<RunId>, LedgerError> {
+        let (id, number) = tx.next_run(&new.repository, &new.document.path).await?;
+        let mut document = new.document.clone();
+        if let serde_json::Value::Object(github) = &mut document.github {
+            github.insert("run_id".to_owned(), id.0.clone().into());
+            github.insert("run_number".to_owned(), number.to_string().into());
+        }
+        let unplannable = |why| LedgerError::Unplannable {
+            run: id.clone(),
+            why,
+        };
+        let progress = document.begin(Attempt(1)).map_err(unplannable)?;
+        let concurrency = progress.concurrency().map_err(unplannable)?;
+        let text = serde_json::to_string(&document).map_err(|source| StoreError::Unreadable {
+            what: "a run",
+            source,
+        })?;
+        let run = RunRow {
+            id: id.clone(),
+            repository: new.repository.clone(),
+            number,
+            workflow: document.path.clone(),
+            name: new.name.clone(),
+            event: new.event.clone(),
+            event_key: new.event_key.clone(),
+            git_ref: new.git_ref.clone(),
+            sha: new.sha.clone(),
+            actor: new.actor.clone(),
+            title: new.title.clone(),
+            document: text,
+            attempt: Attempt(1),
+            status: Status::Pending,
+            conclusion: None,
+            deploy: None,
+            is_timed_out: false,
+            positions: 0,
+            cancelled_at: None,
+            concurrency_group: concurrency.as_ref().map(|group| group.group.clone()),
+            created_at: self.now(),
+            started_at: None,
+            finished_at: None,
+        };
+        if !tx.insert_run(&run).await? {
+            return Ok(None);
+        }
+        self.enter_run(tx, run, concurrency).await?;
+        Ok(Some(id))
+    }
+
+    /// Takes the job that waits longest for a machine; none where none waits.
+    pub async fn claim(
+        &self,
+        machine: &str,
+        lease: std::time::Duration,
+    ) -> Result<Option<TakenJob>, LedgerError> {
+        let now = self.now();
+        transaction!(self, tx, {
+            let until = later(now, lease);
+            match tx.claim_job(machine, now, until).await? {
+                None => None,
+                Some(claimed) => {
+                    let mut run = self.locked(&mut tx, &claimed.run).await?;
+                    if run.status == Status::Queued {
+                        run.status = Status::InProgress;
+                        run.started_at = run.started_at.or(Some(now));
+                        tx.update_run(&run).await?;
+                    }
+                    let jobs = tx.jobs_of(&run.id, run.attempt).await?;
+                    let name = jobs.iter().find(|job| job.job == claimed.job);
+                    Some(TakenJob {
+                        repository: run.repository.clone(),
+                        name: name.map_or_else(String::new, |job| job.name.clone()),
+                        document: read_document(&run)?,
+                        changes: changes(&run, &jobs),
+                        claimed,
+                    })
+                }
+            }
+        })
+    }
+
+    /// Gives a job back that was taken and never began.
+    pub async fn give_back(&self, claimed: &ClaimedJob) -> Result<(), LedgerError> {
+        transaction!(self, tx, {
+            self.locked(&mut tx, &claimed.run).await?;
+            let mut job = self.owned(&mut tx, claimed).await?;
+            job.status = Status::Queued;
+            job.machine = None;
+            job.lease_until = None;
+            job.started_at = None;
+            // Whoever has the number of this owner is nobody from here on.
+            job.fence.0 += 1;
+            tx.update_job(&job).await?;
+        })?;
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Records how a job ended and what follows from it.
+    pub async fn finish(
+        &self,
+        claimed: &ClaimedJob,
+        outcome: &JobOutcome,
+    ) -> Result<(), LedgerError> {
+        transaction!(self, tx, {
+            let mut run = self.locked(&mut tx, &claimed.run).await?;
+            self.owned(&mut tx, claimed).await?;
+            self.record_end(&mut tx, &mut run, claimed.job, outcome, false)
+                .await?;
+        })?;
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Prolongs the lease of a job; returns its cancel level.
+    pub async fn renew(
+        &self,
+        claimed: &ClaimedJob,
+        lease: std::time::Duration,
+    ) -> Result<u32, LedgerError> {
+        let until = later(self.now(), lease);
+        let level = transaction!(self, tx, tx.renew_lease(claimed, until).await?)?;
+        level.ok_or_else(|| LedgerError::Fenced {
+            run: claimed.run.clone(),
+            job: claimed.job.0,
+        })
+    }
+
+    /// Returns how a job that somebody runs is to end: 0 by itself, 1 cancelled, 2 at once.
+    pub async fn cancel_level(&self, claimed: &ClaimedJob) -> Result<u32, LedgerError> {
+        transaction!(self, tx, self.owned(&mut tx, claimed).await?.cancel_level)
+    }
+
+    /// Cancels a run; once more ends it at once. One that ended stays as it is.
+    pub async fn cancel(&self, id: &RunId) -> Result<(), LedgerError> {
+        transaction!(self, tx, {
+            let mut run = self.locked(&mut tx, id).await?;
+            if run.status == Status::Completed {
+                return Err(LedgerError::WrongState {
+                    run: id.clone(),
+                    why: "has ended".to_owned(),
+                });
+            }
+            self.cancel_run(&mut tx, &mut run).await?;
+        })?;
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Returns the runs of a filter, the newest first.
+    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, LedgerError> {
+        transaction!(self, tx, tx.runs(filter).await?)
+    }
+
+    /// Returns a run with the jobs of an attempt, the newest where none is named.
+    pub async fn run(
+        &self,
+        id: &RunId,
+        attempt: Option<Attempt>,
+    ) -> Result<(RunRow, Vec<JobRow>), LedgerError> {
+        transaction!(self, tx, {
+            let run = self.locked(&mut tx, id).await?;
+            let jobs = tx.jobs_of(id, attempt.unwrap_or(run.attempt)).await?;
+            (run, jobs)
+        })
+    }
+
+    /// Returns the newest events, the newest first.
+    pub async fn events(&self, limit: u32) -> Result<Vec<EventRow>, LedgerError> {
+        transaction!(self, tx, tx.events(limit).await?)
+    }
+
+    /// Returns where the refs of a repository stood when they were last looked at.
+    pub async fn refs(
+        &self,
+        repository: &str,
+    ) -> Result<std::collections::BTreeMap<String, String>, LedgerError> {
+        transaction!(self, tx, tx.refs(repository).await?)
+    }
+
+    /// Writes where refs stand, without an event.
+    pub async fn set_refs(
+        &self,
+        repository: &str,
+        refs: &std::collections::BTreeMap<String, String>,
+    ) -> Result<(), LedgerError> {
+        transaction!(self, tx, {
+            for (name, sha) in refs {
+                tx.set_ref(repository, name, Some(sha)).await?;
+            }
+        })
+    }
+
+    /// Returns the jobs that are recorded as running on a machine.
+    pub async fn running(&self, machine: &str) -> Result<Vec<JobRow>, LedgerError> {
+        transaction!(self, tx, tx.running_jobs(Some(machine)).await?)
+    }
+
+    async fn locked(&self, tx: &mut Transaction, id: &RunId) -> Result<RunRow, LedgerError> {
+        tx.lock_run(id)
+            .await?
+            .ok_or_else(|| LedgerError::NoRun(id.clone()))
+    }
+
+    /// Returns a job if this owner still has it.
+    async fn owned(
+        &self,
+        tx: &mut Transaction,
+        claimed: &ClaimedJob,
+    ) -> Result<JobRow, LedgerError> {
+        let job = tx.job(&claimed.run, claimed.attempt, claimed.job).await?;
+        job.filter(|job| job.fence == claimed.fence && job.status == Status::InProgress)
+            .ok_or_else(|| LedgerError::Fenced {
+                run: claimed.run.clone(),
+                job: claimed.job.0,
+            })
+    }
+
+    fn forget_plans(&self) {
+        self.plans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+/// Reads what a run is planned from.
+pub(super) fn read_document(run: &RunRow) -> Result<RunDocument, LedgerError> {
+    serde_json::from_str(&run.document).map_err(|source| {
+        StoreError::Unreadable {
+            what: "a run",
+            source,
+        }
+        .into()
+    })
+}
+
+/// Returns what happened in an attempt, in its order.
+fn changes(run: &RunRow, jobs: &[JobRow]) -> Vec<Change> {
+    let mut changes: Vec<(u64, Change)> = jobs
+        .iter()
+        .filter_map(|job| {
+            let outputs = job.outputs.as_deref().unwrap_or("null");
+            let change = Change::Finished {
+                job: job.job,
+                conclusion: job.conclusion?,
+                outputs: serde_json::from_str(outputs).unwrap_or_default(),
+            };
+            Some((job.position?, change))
+        })
+        .chain(run.cancelled_at.map(|at| (at, Change::Cancelled)))
+        .collect();
+    changes.sort_by_key(|(position, _)| *position);
+    changes.into_iter().map(|(_, change)| change).collect()
+}
+
+fn later(now: Timestamp, by: std::time::Duration) -> Timestamp {
+    Timestamp(now.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
+}
+
+/// Names a job of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobPlace {
+    /// The run.
+    pub run: RunId,
+    /// The try.
+    pub attempt: Attempt,
+    /// The job.
+    pub job: JobKey,
+}

@@ -1,0 +1,377 @@
+//! Tests of the ledger on a real SQLite file, with a clock that stands still.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+const LEASE: Duration = Duration::from_secs(30);
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+struct Bench {
+    ledger: Ledger,
+    folder: TempDir,
+    events: std::cell::Cell<u32>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            ledger: open(&folder).await,
+            folder,
+            events: std::cell::Cell::new(0),
+        }
+    }
+
+    /// Submits a workflow once, under a key of its own.
+    async fn submit(&self, workflow: &str) -> RunId {
+        self.events.set(self.events.get() + 1);
+        let key = format!("push {}", self.events.get());
+        self.submit_as(workflow, &key).await.pop().unwrap()
+    }
+
+    async fn submit_as(&self, workflow: &str, key: &str) -> Vec<RunId> {
+        let path = "pipelines/a.yml";
+        let files = BTreeMap::from([(path.to_owned(), workflow.to_owned())]);
+        let mut document = RunDocument::new(path, files);
+        document.github = json!({"ref": "refs/heads/main"});
+        let run = NewRun {
+            repository: "acme/demo".to_owned(),
+            name: "a".to_owned(),
+            event: "push".to_owned(),
+            event_key: key.to_owned(),
+            git_ref: "refs/heads/main".to_owned(),
+            sha: "1".to_owned(),
+            actor: "someone".to_owned(),
+            title: "a commit".to_owned(),
+            document,
+        };
+        let event = EventRow {
+            repository: run.repository.clone(),
+            event_key: key.to_owned(),
+            event: run.event.clone(),
+            git_ref: run.git_ref.clone(),
+            sha: run.sha.clone(),
+            outcome: String::new(),
+            at: NOW,
+        };
+        self.ledger.take_in(&event, None, &[run]).await.unwrap()
+    }
+
+    async fn claim(&self) -> Option<TakenJob> {
+        self.ledger.claim("here", LEASE).await.unwrap()
+    }
+
+    /// Takes the next job, which must be of this name, and ends it.
+    async fn run_next(&self, name: &str, conclusion: Conclusion) {
+        let taken = self.claim().await.expect(name);
+        assert_eq!(taken.name, name);
+        self.end(&taken, conclusion).await;
+    }
+
+    async fn end(&self, taken: &TakenJob, conclusion: Conclusion) {
+        let outcome = JobOutcome {
+            outputs: json!({"said": taken.name}),
+            reason: None,
+            ..JobOutcome::without_run(conclusion, "")
+        };
+        self.ledger.finish(&taken.claimed, &outcome).await.unwrap();
+    }
+
+    /// How a run and its jobs stand, as `status/conclusion` and `name status/conclusion`.
+    async fn state(&self, run: &RunId) -> String {
+        let (run, jobs) = self.ledger.run(run, None).await.unwrap();
+        let mut text = word(run.status, run.conclusion);
+        for job in jobs {
+            text = format!("{text} {}={}", job.name, word(job.status, job.conclusion));
+        }
+        text
+    }
+}
+
+fn word(status: Status, conclusion: Option<Conclusion>) -> String {
+    conclusion.map_or_else(|| status.to_string(), |conclusion| conclusion.to_string())
+}
+
+async fn open(folder: &TempDir) -> Ledger {
+    let store = Store::open_file(&folder.path().join("runner.db"))
+        .await
+        .unwrap();
+    Ledger::new(store, Arc::new(|| NOW), vec!["gpu".to_owned()])
+}
+
+fn workflow(jobs: &str) -> String {
+    format!("on: push\njobs:\n{jobs}")
+}
+
+fn job(name: &str, more: &str) -> String {
+    format!("  {name}: {{ runs-on: ubuntu-latest, {more} steps: [{{ run: echo }}] }}\n")
+}
+
+#[tokio::test]
+async fn a_run_goes_from_job_to_job_and_hands_on_outputs() {
+    let bench = Bench::new().await;
+    let two = "  two: { needs: one, runs-on: ubuntu-latest, name: 'after ${{ needs.one.outputs.said }}', steps: [{ run: echo }] }\n";
+    let run = bench
+        .submit(&workflow(&format!(
+            "{}{two}{}",
+            job("one", ""),
+            job("never", "if: false,")
+        )))
+        .await;
+    assert_eq!(bench.state(&run).await, "queued one=queued never=skipped");
+    let taken = bench.claim().await.unwrap();
+    assert!(bench.claim().await.is_none());
+    assert_eq!(
+        bench.state(&run).await,
+        "in_progress one=in_progress never=skipped"
+    );
+    bench.end(&taken, Conclusion::Success).await;
+    bench.run_next("after one", Conclusion::Success).await;
+    assert_eq!(
+        bench.state(&run).await,
+        "success one=success never=skipped after one=success"
+    );
+}
+
+#[tokio::test]
+async fn another_process_goes_on_where_one_stopped() {
+    let bench = Bench::new().await;
+    let run = bench
+        .submit(&workflow(&format!(
+            "{}{}",
+            job("one", ""),
+            job("two", "needs: one,")
+        )))
+        .await;
+    let taken = bench.claim().await.unwrap();
+    let other = open(&bench.folder).await;
+    let outcome = JobOutcome::without_run(Conclusion::Success, "");
+    other.finish(&taken.claimed, &outcome).await.unwrap();
+    // This one has a plan in memory that is behind.
+    bench.run_next("two", Conclusion::Failure).await;
+    assert_eq!(bench.state(&run).await, "failure one=success two=failure");
+}
+
+#[tokio::test]
+async fn what_an_older_owner_of_a_job_says_does_not_count() {
+    let bench = Bench::new().await;
+    let run = bench.submit(&workflow(&job("one", ""))).await;
+    let first = bench.claim().await.unwrap();
+    bench.ledger.give_back(&first.claimed).await.unwrap();
+    let second = bench.claim().await.unwrap();
+    assert!(second.claimed.fence > first.claimed.fence);
+    let outcome = JobOutcome::without_run(Conclusion::Failure, "late");
+    let refused = bench.ledger.finish(&first.claimed, &outcome).await;
+    assert!(matches!(refused, Err(LedgerError::Fenced { .. })));
+    assert!(matches!(
+        bench.ledger.renew(&first.claimed, LEASE).await,
+        Err(LedgerError::Fenced { .. })
+    ));
+    bench.end(&second, Conclusion::Success).await;
+    let again = bench.ledger.finish(&second.claimed, &outcome).await;
+    assert!(matches!(again, Err(LedgerError::Fenced { .. })));
+    assert_eq!(bench.state(&run).await, "success one=success");
+}
+
+#[tokio::test]
+async fn an_event_starts_a_workflow_once() {
+    let bench = Bench::new().await;
+    let text = workflow(&job("one", ""));
+    assert_eq!(bench.submit_as(&text, "push 1").await.len(), 1);
+    assert!(bench.submit_as(&text, "push 1").await.is_empty());
+    assert_eq!(bench.submit_as(&text, "push 2").await.len(), 1);
+}
+
+#[tokio::test]
+async fn of_a_group_one_runs_and_the_newest_waits() {
+    let bench = Bench::new().await;
+    let text = format!("concurrency: Deploy\n{}", workflow(&job("one", "")));
+    let (first, second) = (bench.submit(&text).await, bench.submit(&text).await);
+    assert_eq!(bench.state(&first).await, "queued one=queued");
+    assert_eq!(bench.state(&second).await, "pending");
+    let third = bench.submit(&text).await;
+    assert_eq!(bench.state(&second).await, "cancelled");
+    assert_eq!(bench.state(&third).await, "pending");
+    bench.run_next("one", Conclusion::Success).await;
+    assert_eq!(bench.state(&third).await, "queued one=queued");
+    bench.run_next("one", Conclusion::Success).await;
+    assert_eq!(bench.state(&third).await, "success one=success");
+}
+
+#[tokio::test]
+async fn a_group_keeps_all_that_wait_where_it_says_so() {
+    let bench = Bench::new().await;
+    let text = format!(
+        "concurrency: {{ group: deploy, queue: max }}\n{}",
+        workflow(&job("one", ""))
+    );
+    let runs = [
+        bench.submit(&text).await,
+        bench.submit(&text).await,
+        bench.submit(&text).await,
+    ];
+    for run in &runs {
+        bench.run_next("one", Conclusion::Success).await;
+        assert_eq!(bench.state(run).await, "success one=success");
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_cancels_what_runs_lets_the_newest_run() {
+    let bench = Bench::new().await;
+    let text = format!(
+        "concurrency: {{ group: ci, cancel-in-progress: true }}\n{}",
+        workflow(&job("one", ""))
+    );
+    let first = bench.submit(&text).await;
+    let second = bench.submit(&text).await;
+    // Nobody had it, so it is over at once.
+    assert_eq!(bench.state(&first).await, "cancelled one=cancelled");
+    assert_eq!(bench.state(&second).await, "queued one=queued");
+    let taken = bench.claim().await.unwrap();
+    let third = bench.submit(&text).await;
+    assert_eq!(bench.state(&third).await, "pending");
+    let level = bench.ledger.cancel_level(&taken.claimed).await.unwrap();
+    assert_eq!(level, 1);
+    bench.end(&taken, Conclusion::Cancelled).await;
+    assert_eq!(bench.state(&second).await, "cancelled one=cancelled");
+    assert_eq!(bench.state(&third).await, "queued one=queued");
+}
+
+#[tokio::test]
+async fn jobs_of_a_group_take_turns_over_all_runs() {
+    let bench = Bench::new().await;
+    let text = workflow(&format!(
+        "{}{}",
+        job("build", ""),
+        job("deploy", "needs: build, concurrency: production,")
+    ));
+    let (first, second) = (bench.submit(&text).await, bench.submit(&text).await);
+    let builds = [bench.claim().await.unwrap(), bench.claim().await.unwrap()];
+    for build in &builds {
+        bench.end(build, Conclusion::Success).await;
+    }
+    assert_eq!(
+        bench.state(&first).await,
+        "in_progress build=success deploy=queued"
+    );
+    assert_eq!(
+        bench.state(&second).await,
+        "in_progress build=success deploy=pending"
+    );
+    bench.run_next("deploy", Conclusion::Success).await;
+    bench.run_next("deploy", Conclusion::Success).await;
+    assert_eq!(
+        bench.state(&second).await,
+        "success build=success deploy=success"
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_run_ends_once_its_jobs_did() {
+    let bench = Bench::new().await;
+    let text = workflow(&format!(
+        "{}{}{}",
+        job("one", ""),
+        job("two", ""),
+        job("clean", "needs: one, if: always(),")
+    ));
+    let run = bench.submit(&text).await;
+    let taken = bench.claim().await.unwrap();
+    bench.ledger.cancel(&run).await.unwrap();
+    assert_eq!(
+        bench.state(&run).await,
+        "in_progress one=in_progress two=cancelled"
+    );
+    assert_eq!(bench.ledger.cancel_level(&taken.claimed).await.unwrap(), 1);
+    bench.ledger.cancel(&run).await.unwrap();
+    assert_eq!(bench.ledger.cancel_level(&taken.claimed).await.unwrap(), 2);
+    bench.end(&taken, Conclusion::Cancelled).await;
+    bench.run_next("clean", Conclusion::Success).await;
+    assert_eq!(
+        bench.state(&run).await,
+        "cancelled one=cancelled two=cancelled clean=success"
+    );
+    assert!(matches!(
+        bench.ledger.cancel(&run).await,
+        Err(LedgerError::WrongState { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_rerun_of_what_failed_keeps_the_other_results() {
+    let bench = Bench::new().await;
+    let matrix = "  cell: { runs-on: ubuntu-latest, strategy: { fail-fast: false, max-parallel: 1, matrix: { n: [1, 2, 3] } }, steps: [{ run: echo }] }\n";
+    let text = workflow(&format!(
+        "{}{matrix}{}",
+        job("one", ""),
+        job("last", "needs: [one, cell],")
+    ));
+    let run = bench.submit(&text).await;
+    bench.run_next("one", Conclusion::Success).await;
+    bench.run_next("cell (1)", Conclusion::Success).await;
+    bench.run_next("cell (2)", Conclusion::Failure).await;
+    bench.run_next("cell (3)", Conclusion::Success).await;
+    assert!(bench.state(&run).await.starts_with("failure"));
+    bench.ledger.rerun(&run, &Rerun::Failed).await.unwrap();
+    bench.run_next("cell (2)", Conclusion::Success).await;
+    bench.run_next("last", Conclusion::Success).await;
+    assert!(bench.state(&run).await.starts_with("success"));
+    let (row, jobs) = bench.ledger.run(&run, None).await.unwrap();
+    assert_eq!(row.attempt, Attempt(2));
+    let kept: Vec<&str> = jobs
+        .iter()
+        .filter(|job| job.is_kept)
+        .map(|job| job.name.as_str())
+        .collect();
+    assert_eq!(kept, ["one", "cell (1)", "cell (3)"]);
+}
+
+#[tokio::test]
+async fn a_rerun_of_one_job_runs_what_needs_it_too() {
+    let bench = Bench::new().await;
+    let text = workflow(&format!(
+        "{}{}{}",
+        job("one", ""),
+        job("two", "needs: one,"),
+        job("other", "")
+    ));
+    let run = bench.submit(&text).await;
+    for name in ["one", "other", "two"] {
+        bench.run_next(name, Conclusion::Success).await;
+    }
+    let missing = bench
+        .ledger
+        .rerun(&run, &Rerun::Job("three".to_owned()))
+        .await;
+    assert!(missing.unwrap_err().to_string().contains("one, other, two"));
+    bench
+        .ledger
+        .rerun(&run, &Rerun::Job("one".to_owned()))
+        .await
+        .unwrap();
+    bench.run_next("one", Conclusion::Success).await;
+    bench.run_next("two", Conclusion::Success).await;
+    assert_eq!(
+        bench.state(&run).await,
+        "success one=success two=success other=success"
+    );
+}
+
+#[tokio::test]
+async fn a_label_that_nobody_serves_fails_the_job_by_name() {
+    let bench = Bench::new().await;
+    let run = bench
+        .submit("on: push\njobs:\n  one: { runs-on: windows-latest, steps: [{ run: echo }] }\n  two: { runs-on: gpu, steps: [{ run: echo }] }\n")
+        .await;
+    let (_, jobs) = bench.ledger.run(&run, None).await.unwrap();
+    let reason = jobs.first().and_then(|job| job.reason.clone()).unwrap();
+    assert!(reason.contains("windows-latest"), "{reason}");
+    bench.run_next("two", Conclusion::Success).await;
+    assert_eq!(bench.state(&run).await, "failure one=failure two=success");
+}

@@ -1,0 +1,57 @@
+//! What the process of a job is told, on its standard input: the only place where secrets go there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{Change, RunDocument};
+use crate::run::{Attempt, Fence, JobKey, RunId};
+use crate::store::ClaimedJob;
+
+/// The form of written orders.
+pub(super) const FORMAT: u32 = 1;
+
+/// A job with all that it takes to run it in a process of its own.
+///
+/// Never written to a disk: it holds secrets.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WrittenOrder {
+    pub(super) format: u32,
+    pub(super) run: RunId,
+    pub(super) attempt: Attempt,
+    pub(super) job: JobKey,
+    pub(super) fence: Fence,
+    pub(super) document: RunDocument,
+    pub(super) changes: Vec<Change>,
+    pub(super) secrets: BTreeMap<String, String>,
+    /// Where the job's events go.
+    pub(super) spool: PathBuf,
+    /// Where the folders of jobs are made and removed.
+    pub(super) work: PathBuf,
+    /// The copy of the repository, and its address.
+    pub(super) mirror: (PathBuf, String),
+    /// The folder with the secrets files of the project.
+    pub(super) folder: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for WrittenOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WrittenOrder")
+            .field("run", &self.run)
+            .field("job", &self.job)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WrittenOrder {
+    /// Returns which job it is of, and for which owner.
+    pub(super) fn claimed(&self) -> ClaimedJob {
+        ClaimedJob {
+            run: self.run.clone(),
+            attempt: self.attempt,
+            job: self.job,
+            fence: self.fence,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A repository that is watched: where it lies, what its runs may see, and what it says now.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::expression::{Object, Value};
+use crate::git::{Credentials, Mirror, MirrorError, split_url};
+use crate::mask::Masker;
+
+/// The folders that hold workflow files.
+pub const WORKFLOW_FOLDERS: [&str; 2] = ["pipelines", ".github/workflows"];
+
+/// How workflow files end.
+pub const WORKFLOW_ENDINGS: [&str; 2] = [".yml", ".yaml"];
+
+/// A repository that is watched.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// `owner/name`.
+    pub name: String,
+    /// Where its server is, as `https://github.com`.
+    pub server_url: Option<String>,
+    /// The copy of it on this machine.
+    pub mirror: Mirror,
+    /// How we prove to its server who we are.
+    pub credentials: Credentials,
+    /// The folder with `.kamal/secrets*` and the files that those read, which are in no commit.
+    pub folder: Option<PathBuf>,
+    /// The secrets of its runs.
+    pub secrets: BTreeMap<String, String>,
+    /// Its configuration variables.
+    pub vars: BTreeMap<String, String>,
+}
+
+impl Repository {
+    /// Returns a repository that is copied to a folder below `mirrors`.
+    pub fn new(name: &str, url: &str, mirrors: &Path) -> Self {
+        let folder = mirrors.join(format!("{}.git", name.replace('/', "__")));
+        Self {
+            name: name.to_owned(),
+            server_url: split_url(url).map(|(server, _)| server),
+            mirror: Mirror::new(folder, url.to_owned()),
+            credentials: Credentials::default(),
+            folder: None,
+            secrets: BTreeMap::new(),
+            vars: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the texts of the workflow files of a commit, by path.
+    pub fn workflow_texts(&self, sha: &str) -> Result<BTreeMap<String, String>, MirrorError> {
+        self.mirror.texts(sha, &WORKFLOW_FOLDERS, &WORKFLOW_ENDINGS)
+    }
+
+    /// Returns a masker that knows the secrets of its runs.
+    pub fn masker(&self) -> Masker {
+        let masker = Masker::new();
+        for value in self.secrets.values().chain(&self.credentials.token) {
+            masker.add(value);
+        }
+        masker
+    }
+
+    /// Returns the secrets that a run may see, with the token as GitHub gives it.
+    pub fn secrets_of(&self, is_fork: bool) -> Object {
+        if is_fork {
+            return Object::new();
+        }
+        let own = self.secrets.iter();
+        let mut secrets: Object = own
+            .map(|(name, value)| (name.as_str(), Value::from(value.as_str())))
+            .collect();
+        if secrets.get("GITHUB_TOKEN").is_none()
+            && let Some(token) = &self.credentials.token
+        {
+            secrets.insert("GITHUB_TOKEN", token.as_str());
+        }
+        secrets
+    }
+
+    /// Returns the context `vars`.
+    pub fn vars_value(&self) -> Value {
+        let own = self.vars.iter();
+        own.map(|(name, value)| (name.as_str(), Value::from(value.as_str())))
+            .collect::<Object>()
+            .into()
+    }
+}

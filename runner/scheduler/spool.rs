@@ -1,0 +1,327 @@
+//! What the process of a job leaves for the server: its events, its end, and whether it lives.
+//!
+//! # How it works
+//! A folder for each owner of a job. `events` holds a line for each event and at last one for the
+//! end; the process writes, everybody reads. The process holds a lock on `life` from its start to
+//! its end and writes its number into it: whoever gets the lock knows that it is gone, and what is
+//! written there tells whether it ever began. A server that finds an empty `life` writes into it
+//! that nobody may begin any more, so a process that comes late ends at once
+//! (`docs/decisions/0009-a-lock-says-whether-a-job-lives.md`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::ledger::JobOutcome;
+use crate::report::Reporter;
+use crate::run::{Attempt, Conclusion, DeployOutcome, Envelope, Fence, RunEvent, RunId, Timestamp};
+use crate::store::ClaimedJob;
+
+/// What a server writes so that nobody begins any more.
+const CLOSED: &str = "closed";
+
+/// The folder of an owner of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    folder: PathBuf,
+}
+
+/// Whether the process of a job lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It did not begin, and now never will.
+    NeverBegan,
+    /// It runs, under this number.
+    Alive(u32),
+    /// It began and is gone.
+    Gone,
+}
+
+/// A line of the file of events.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpoolLine {
+    /// Something happened.
+    Event(Envelope),
+    /// The job ended; nothing follows.
+    End(JobEndLine),
+}
+
+/// How the job ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobEndLine {
+    conclusion: Conclusion,
+    reason: Option<String>,
+    outputs: serde_json::Value,
+    is_timed_out: bool,
+    deploy: Option<DeployOutcome>,
+    milliseconds: u64,
+}
+
+impl From<&JobOutcome> for JobEndLine {
+    fn from(outcome: &JobOutcome) -> Self {
+        Self {
+            conclusion: outcome.conclusion,
+            reason: outcome.reason.clone(),
+            outputs: outcome.outputs.clone(),
+            is_timed_out: outcome.is_timed_out,
+            deploy: outcome.deploy,
+            milliseconds: outcome.milliseconds,
+        }
+    }
+}
+
+impl From<JobEndLine> for JobOutcome {
+    fn from(line: JobEndLine) -> Self {
+        Self {
+            conclusion: line.conclusion,
+            reason: line.reason,
+            outputs: line.outputs,
+            is_timed_out: line.is_timed_out,
+            deploy: line.deploy,
+            milliseconds: line.milliseconds,
+        }
+    }
+}
+
+impl Spool {
+    /// Returns the spool of an owner of a job below `root`.
+    pub fn new(root: &Path, claimed: &ClaimedJob) -> Self {
+        let ClaimedJob {
+            run,
+            attempt,
+            job,
+            fence,
+        } = claimed;
+        let folder = root
+            .join(&run.0)
+            .join(attempt.0.to_string())
+            .join(format!("{}-{}", job.0, fence.0));
+        Self { folder }
+    }
+
+    /// Returns the spool in a folder.
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Returns its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the file of events.
+    pub fn events(&self) -> PathBuf {
+        self.folder.join("events")
+    }
+
+    /// Makes the folder.
+    pub fn create(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)
+    }
+
+    /// Opens the file that takes what the process itself prints.
+    pub fn log(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))
+    }
+
+    /// Returns what the process itself printed: nothing, unless something is wrong with it.
+    pub fn words(&self) -> String {
+        let text = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        text.trim().to_owned()
+    }
+
+    fn life_file(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(self.folder.join("life"))
+    }
+
+    /// Begins the life of this process as the job's; none where it may not begin any more.
+    ///
+    /// The lock lasts as long as what is returned.
+    pub fn begin_life(&self) -> io::Result<Option<Flock<File>>> {
+        let file = self.life_file()?;
+        let mut file = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, error)| io::Error::from(error))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        if !text.is_empty() {
+            return Ok(None);
+        }
+        write!(file, "{}", std::process::id())?;
+        file.sync_all()?;
+        Ok(Some(file))
+    }
+
+    /// Tells whether the process lives; one that did not begin may not begin from here on.
+    pub fn end_or_life(&self) -> io::Result<Life> {
+        let file = match self.life_file() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.create()?;
+                self.life_file()?
+            }
+            file => file?,
+        };
+        let mut reader = file.try_clone()?;
+        let mut text = String::new();
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut file) => {
+                file.read_to_string(&mut text)?;
+                if text.is_empty() {
+                    write!(file, "{CLOSED}")?;
+                    file.sync_all()?;
+                }
+                let never_began = text.is_empty() || text == CLOSED;
+                Ok(if never_began {
+                    Life::NeverBegan
+                } else {
+                    Life::Gone
+                })
+            }
+            Err((_, nix::Error::EAGAIN)) => {
+                reader.read_to_string(&mut text)?;
+                Ok(Life::Alive(text.parse().unwrap_or(0)))
+            }
+            Err((_, error)) => Err(error.into()),
+        }
+    }
+
+    /// Returns the number of the process, if it lives.
+    pub fn pid(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.folder.join("life")).ok()?;
+        text.parse().ok()
+    }
+
+    /// Returns how the job ended, if its process said so.
+    pub fn end(&self) -> io::Result<Option<JobOutcome>> {
+        let mut file = match File::open(self.events()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        // The last line is the end; with its outputs it is at most as long as GitHub lets them be.
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(MAX_END)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let Some(bytes) = bytes.strip_suffix(b"\n") else {
+            return Ok(None);
+        };
+        let last = bytes.rsplit(|byte| *byte == b'\n').next();
+        Ok(
+            last.and_then(|line| match serde_json::from_slice::<SpoolLine>(line) {
+                Ok(SpoolLine::End(end)) => Some(end.into()),
+                _ => None,
+            }),
+        )
+    }
+
+    /// Reads the events from `offset` on, and returns them with where the next ones begin.
+    ///
+    /// A line that is being written is left for the next time.
+    pub fn read_from(&self, offset: u64) -> io::Result<(Vec<SpoolLine>, u64)> {
+        let mut file = match File::open(self.events()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((Vec::new(), offset));
+            }
+            file => file?,
+        };
+        file.seek(SeekFrom::Start(offset))?;
+        let mut reader = BufReader::new(file);
+        let (mut lines, mut at) = (Vec::new(), offset);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line)?;
+            if !line.ends_with(b"\n") {
+                return Ok((lines, at));
+            }
+            at += u64::try_from(length).unwrap_or(0);
+            // What a process that was killed left half is no event.
+            lines.extend(serde_json::from_slice(&line).ok());
+        }
+    }
+}
+
+/// The longest line that an end can be: 50 MB of outputs and room for the rest.
+const MAX_END: u64 = 64 * 1024 * 1024;
+
+/// Writes the events of a job into its spool.
+#[derive(Debug)]
+pub(super) struct SpoolWriter {
+    file: File,
+    run: RunId,
+    attempt: Attempt,
+    fence: Fence,
+    seq: u64,
+}
+
+impl SpoolWriter {
+    /// Returns a writer for an owner of a job.
+    pub(super) fn open(spool: &Spool, claimed: &ClaimedJob) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(spool.events())?;
+        Ok(Self {
+            file,
+            run: claimed.run.clone(),
+            attempt: claimed.attempt,
+            fence: claimed.fence,
+            seq: 0,
+        })
+    }
+
+    fn write(&mut self, line: &SpoolLine) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        self.file.write_all(&bytes)
+    }
+}
+
+impl Reporter for SpoolWriter {
+    fn report(&mut self, event: &RunEvent) {
+        let mut envelope = Envelope::new(
+            self.run.clone(),
+            self.attempt,
+            self.fence,
+            now(),
+            event.clone(),
+        );
+        envelope.seq = self.seq;
+        self.seq += 1;
+        if let Err(error) = self.write(&SpoolLine::Event(envelope)) {
+            tracing::error!(%error, "an event could not be written");
+        }
+    }
+}
+
+/// Writes the end of a job behind its events, for good: it is on the disk when this returns.
+pub(super) fn write_end(spool: &Spool, outcome: &JobOutcome) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(spool.events())?;
+    let mut bytes = serde_json::to_vec(&SpoolLine::End(outcome.into()))?;
+    bytes.push(b'\n');
+    file.write_all(&bytes)?;
+    file.sync_all()
+}
+
+/// Returns the time by this machine's clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

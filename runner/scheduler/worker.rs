@@ -1,0 +1,310 @@
+//! Takes queued jobs for this machine, starts their processes and follows them to their end.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::{JobOutcome, Ledger, LedgerError, TakenJob};
+use super::order::{FORMAT, WrittenOrder};
+use super::repository::Repository;
+use super::spool::{Life, Spool};
+use crate::diagnostic::chain;
+use crate::process;
+use crate::run::Conclusion;
+use crate::store::{ClaimedJob, JobRow};
+
+/// How long a machine has a job without saying so again.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How often it says so.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// How often the store is asked when nothing hints that it should be.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often a process is looked at that another server started.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long to wait after the store could not be asked.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs the jobs of one machine, each in a process of its own.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Where all runs stand.
+    pub ledger: Ledger,
+    /// The machine's name in the store.
+    pub machine: String,
+    /// How many jobs run at once.
+    pub slots: usize,
+    /// Where the spools of jobs are.
+    pub spools: PathBuf,
+    /// Where the folders of jobs are made.
+    pub work: PathBuf,
+    /// This program, and what makes it the process of a job.
+    pub program: (PathBuf, Vec<OsString>),
+    /// The repositories that are watched, by name.
+    pub repositories: Arc<HashMap<String, Repository>>,
+}
+
+impl Worker {
+    /// Takes jobs until it is stopped; jobs that run go on then, for the next server to follow.
+    ///
+    /// Begins by following what an earlier server started.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut jobs = JoinSet::new();
+        loop {
+            match self.ledger.running(&self.machine).await {
+                Ok(running) => {
+                    for job in running {
+                        let worker = self.clone();
+                        jobs.spawn(async move { worker.follow_again(&job).await });
+                    }
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "what runs here is not known");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(PAUSE) => {}
+            }
+        }
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let changed = self.ledger.changed();
+            tokio::pin!(changed);
+            // Listening begins before the store is asked, so that no hint falls between the two.
+            changed.as_mut().enable();
+            while jobs.len() < self.slots.max(1) {
+                match self.ledger.claim(&self.machine, LEASE).await {
+                    Ok(Some(taken)) => {
+                        let worker = self.clone();
+                        jobs.spawn(async move { worker.start(taken).await });
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(error = %chain(&error), "no job could be taken");
+                        sleep(PAUSE).await;
+                        break;
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = jobs.join_next(), if !jobs.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the follower of a job ended without a result");
+                    }
+                }
+                () = &mut changed => {}
+                _ = tick.tick() => {}
+            }
+        }
+        // The processes of jobs are not ours to end: dropping their followers leaves them alone.
+        jobs.abort_all();
+    }
+
+    /// Starts the process of a job that was just taken, and follows it.
+    async fn start(&self, taken: TakenJob) {
+        let claimed = taken.claimed.clone();
+        let spool = Spool::new(&self.spools, &claimed);
+        match self.spawn(&taken, &spool).await {
+            Ok(child) => self.follow(&claimed, &spool, Some(child)).await,
+            Err(reason) => {
+                let outcome = JobOutcome::without_run(Conclusion::Failure, reason);
+                self.record(&claimed, &outcome).await;
+            }
+        }
+    }
+
+    async fn spawn(&self, taken: &TakenJob, spool: &Spool) -> Result<Child, String> {
+        let repository = self.repositories.get(&taken.repository).ok_or_else(|| {
+            format!(
+                "the repository {} is not in the configuration of this server any more",
+                taken.repository
+            )
+        })?;
+        let secrets = repository.secrets_of(taken.document.is_fork);
+        let order = WrittenOrder {
+            format: FORMAT,
+            run: taken.claimed.run.clone(),
+            attempt: taken.claimed.attempt,
+            job: taken.claimed.job,
+            fence: taken.claimed.fence,
+            document: taken.document.clone(),
+            changes: taken.changes.clone(),
+            secrets: secrets
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_display_string()))
+                .collect(),
+            spool: spool.folder().to_owned(),
+            work: self.work.clone(),
+            mirror: (
+                repository.mirror.folder().to_owned(),
+                repository.mirror.shown_url(),
+            ),
+            folder: if taken.document.is_fork {
+                None
+            } else {
+                repository.folder.clone()
+            },
+        };
+        let order = serde_json::to_vec(&order).map_err(|error| error.to_string())?;
+        let folder = |error: std::io::Error| {
+            format!(
+                "the folder `{}` of the job could not be made: {error}",
+                spool.folder().display()
+            )
+        };
+        spool.create().map_err(folder)?;
+        let log = spool.log().map_err(folder)?;
+        let (program, arguments) = &self.program;
+        process::start_detached(program, arguments, &order, log)
+            .await
+            .map_err(|error| chain(&error))
+    }
+
+    /// Follows a job that an earlier server started.
+    async fn follow_again(&self, job: &JobRow) {
+        let claimed = ClaimedJob {
+            run: job.run.clone(),
+            attempt: job.attempt,
+            job: job.job,
+            fence: job.fence,
+        };
+        let spool = Spool::new(&self.spools, &claimed);
+        self.follow(&claimed, &spool, None).await;
+    }
+
+    /// Waits until the process of a job is gone, keeps its lease, hands on what cancels it, and
+    /// records its end.
+    async fn follow(&self, claimed: &ClaimedJob, spool: &Spool, mut child: Option<Child>) {
+        let mut sent = 0;
+        let mut renewed = Instant::now();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let changed = self.ledger.changed();
+            tokio::select! {
+                is_gone = gone(spool, child.as_mut()) => if is_gone { break },
+                () = changed => {}
+                _ = tick.tick() => {}
+            }
+            let level = match self.cancel_level(claimed, &mut renewed).await {
+                Ok(level) => level,
+                // Someone else has the job: what runs here must not go on beside it.
+                Err(LedgerError::Fenced { .. }) => 2,
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "the lease of a job could not be renewed");
+                    continue;
+                }
+            };
+            while sent < level {
+                if let Some(pid) = spool.pid() {
+                    process::interrupt(pid);
+                    sent += 1;
+                } else {
+                    break;
+                }
+            }
+        }
+        self.ended(claimed, spool, child.is_some()).await;
+    }
+
+    /// Asks whether the job is to be cancelled; prolongs its lease when that is due.
+    async fn cancel_level(
+        &self,
+        claimed: &ClaimedJob,
+        renewed: &mut Instant,
+    ) -> Result<u32, LedgerError> {
+        if renewed.elapsed() >= RENEWAL {
+            let level = self.ledger.renew(claimed, LEASE).await?;
+            *renewed = Instant::now();
+            return Ok(level);
+        }
+        self.ledger.cancel_level(claimed).await
+    }
+
+    /// Records the end of a job whose process is gone.
+    async fn ended(&self, claimed: &ClaimedJob, spool: &Spool, is_own: bool) {
+        let outcome = match spool.end() {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => match spool.end_or_life() {
+                Ok(Life::NeverBegan) if !is_own => {
+                    if let Err(error) = self.ledger.give_back(claimed).await {
+                        tracing::error!(error = %chain(&error), "a job could not be given back");
+                    }
+                    return;
+                }
+                Ok(Life::NeverBegan) => {
+                    let reason = format!("its process ended before it began: {}", spool.words());
+                    JobOutcome::without_run(Conclusion::Failure, reason)
+                }
+                _ => {
+                    if let Some(pid) = spool.pid() {
+                        process::kill_session(pid).await;
+                    }
+                    let reason = "its process was killed or died; what it left running was ended, and a deploy that it had open is put back by the next one";
+                    JobOutcome::without_run(Conclusion::Failure, reason)
+                }
+            },
+            Err(error) => {
+                let reason = format!("its end could not be read: {error}");
+                JobOutcome::without_run(Conclusion::Failure, reason)
+            }
+        };
+        self.record(claimed, &outcome).await;
+    }
+
+    /// Records the end of a job, however long the store is away.
+    async fn record(&self, claimed: &ClaimedJob, outcome: &JobOutcome) {
+        loop {
+            match self.ledger.finish(claimed, outcome).await {
+                Ok(()) => return,
+                Err(LedgerError::Store(error)) => {
+                    tracing::error!(error = %chain(&error), "the end of a job is not recorded yet");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "the end of a job does not count");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the process of a job may be gone, and tells whether it is.
+async fn gone(spool: &Spool, child: Option<&mut Child>) -> bool {
+    match child {
+        Some(child) => {
+            if let Err(error) = child.wait().await {
+                tracing::warn!(%error, "the process of a job could not be waited for");
+                sleep(LOOK).await;
+                return is_gone(spool);
+            }
+            true
+        }
+        None => {
+            if is_gone(spool) {
+                return true;
+            }
+            sleep(LOOK).await;
+            false
+        }
+    }
+}
+
+fn is_gone(spool: &Spool) -> bool {
+    !matches!(spool.end_or_life(), Ok(Life::Alive(_)) | Err(_))
+}
