@@ -9,9 +9,11 @@ mod expand;
 pub mod filter;
 mod frame;
 mod job;
+mod linked;
 pub mod matrix;
 pub mod name;
 pub mod pattern;
+mod permissions;
 mod preview;
 mod progress;
 mod scope;
@@ -21,5 +23,6 @@ mod tests;
 
 pub use call::{WorkflowLoader, inputs};
 pub use job::{CallerContexts, JobPlan, SecretAccess, WorkflowFile};
+pub use linked::{Found, linked};
 pub use preview::PreviewedJob;
 pub use progress::{Decision, JobResult, Progress, RunFacts};
