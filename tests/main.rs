@@ -28,6 +28,8 @@ mod eval;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod own_image;
+#[cfg(test)]
 mod pipelines;
 #[cfg(test)]
 mod run;
