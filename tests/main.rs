@@ -32,6 +32,8 @@ mod own_image;
 #[cfg(test)]
 mod pipelines;
 #[cfg(test)]
+mod reportify;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod ssh;
