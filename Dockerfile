@@ -11,6 +11,6 @@ RUN apt-get update \
  && useradd --create-home --uid 1000 runner \
  && git config --system safe.directory '*'
 ARG BINARY=target/release/runner
-COPY --chmod=0755 ${BINARY} /usr/local/bin/runner
+COPY ${BINARY} /usr/local/bin/runner
 USER runner
 ENTRYPOINT ["/usr/local/bin/runner"]

@@ -183,6 +183,7 @@ impl Progress for Telling {
                 phase,
                 undoing,
                 took,
+                waits: _,
             } => {
                 let milliseconds = u64::try_from(took.as_millis()).ok();
                 self.progress(phase, &host, direction(undoing, "done"), milliseconds);

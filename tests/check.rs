@@ -96,3 +96,44 @@ fn what_cannot_be_run_yet_is_a_warning_for_check_and_refused_by_run() {
         .code(3)
         .complains("a background step cannot be run yet");
 }
+
+#[test]
+fn called_workflows_and_actions_are_read_and_compared_with_their_calls() {
+    let called = "on:\n  workflow_call:\n    inputs:\n      target: {type: string, required: true}\njobs:\n  j:\n    runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n";
+    let action = "name: a\ndescription: a\ninputs:\n  colour: {required: true}\nruns:\n  using: composite\n  steps: []\n";
+    let workflow = "on: push\njobs:\n  far:\n    uses: o/r/.github/workflows/c.yml@v1\n  near:\n    uses: ./.github/workflows/c.yml\n    with: {tagret: x, target: y}\n  steps:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: ./act\n        with: {color: red}\n      - uses: runner/checkout@v1\n        with: {patch: x}\n";
+    let test = Test::new()
+        .file("w.yml", workflow)
+        .file("actions/o/r/.github/workflows/c.yml", called)
+        .file(".github/workflows/c.yml", called)
+        .file("act/action.yml", action)
+        .commit();
+    let arguments = ["check", "w.yml", "--actions-dir", "actions"];
+    let answer = test.args(&arguments).run();
+    answer
+        .code(3)
+        .says("input `target` of `o/r/.github/workflows/c.yml@v1` is required")
+        .says("`./.github/workflows/c.yml` has no input `tagret`")
+        .says("did you mean `target`?")
+        .says("input `colour` of `./act` is required")
+        .says("did you mean `colour`?")
+        .says("did you mean `path`?")
+        .says("w.yml: 2 errors, 3 warnings");
+}
+
+#[test]
+fn a_graph_shows_stages_and_mermaid_draws_arrows() {
+    let workflow = "on: push\njobs:\n  build:\n    runs-on: ubuntu-latest\n    strategy: {matrix: {a: [1, 2]}}\n    steps: [{run: x}]\n  lint:\n    runs-on: ubuntu-latest\n    steps: [{run: x}]\n  deploy:\n    needs: [build, lint]\n    uses: ./x.yml\n";
+    let test = Test::new().workflow(workflow);
+    let test = test.args(&["graph", "w.yml"]);
+    let said = test.run();
+    assert_eq!(
+        said.code(0).out,
+        "w.yml\n  1  build   matrix\n     lint\n  2  deploy  after build, lint; calls ./x.yml\n"
+    );
+    let said = test.args(&["graph", "w.yml", "--format", "mermaid"]).run();
+    assert_eq!(
+        said.code(0).out,
+        "flowchart LR\n  j0[\"build<br>matrix\"]\n  j1[\"lint\"]\n  j2[\"deploy<br>calls ./x.yml\"]\n  j0 --> j2\n  j1 --> j2\n"
+    );
+}

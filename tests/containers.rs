@@ -60,8 +60,13 @@ impl Project {
     }
 
     fn start(&self) -> Child {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, more: &[&str]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_runner"))
             .args(["run", "w.yml"])
+            .args(more)
             .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
@@ -512,5 +517,22 @@ fn has_all_stages(actions: &Path) {
             "stage 2 nobody two words nobody changed nobody 2"
         ],
         "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_label_can_stand_for_an_image() {
+    engine().await;
+    let project = Project::new(
+        "on: push\njobs:\n  j:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo \"busybox $(ls /bin/busybox), container ${{ job.container.id != '' }}\"\n        shell: sh\n",
+    );
+    let label = format!("ubuntu-latest=docker:{BUSYBOX}");
+    let child = project.start_with(&["--on", &label]);
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("busybox /bin/busybox, container true"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
     );
 }

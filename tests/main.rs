@@ -28,7 +28,11 @@ mod eval;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod own_image;
+#[cfg(test)]
 mod pipelines;
+#[cfg(test)]
+mod reportify;
 #[cfg(test)]
 mod run;
 #[cfg(test)]

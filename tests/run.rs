@@ -368,3 +368,60 @@ fn the_folders_of_a_job_are_removed_with_it() {
         .count();
     assert_eq!(left, 0);
 }
+
+const MATRIX: &str = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    strategy:\n      matrix: {os: [x, y], version: [1, 2]}\n    steps:\n      - run: echo ${{ matrix.os }}${{ matrix.version }}\n  b:\n    runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n";
+
+#[test]
+fn only_the_asked_combinations_of_a_matrix_are_run() {
+    let one = run(MATRIX, &["--matrix", "os:y", "--matrix", "version:2"]);
+    let expected = pairs(&[("a (y, 2)", "success"), ("b", "success")]);
+    assert_eq!(conclusions(one.code(0)), expected);
+    let two = run(
+        MATRIX,
+        &[
+            "--matrix",
+            "version:1",
+            "--matrix",
+            "version:2",
+            "--matrix",
+            "os:x",
+        ],
+    );
+    let expected = pairs(&[
+        ("a (x, 1)", "success"),
+        ("a (x, 2)", "success"),
+        ("b", "success"),
+    ]);
+    assert_eq!(conclusions(two.code(0)), expected);
+    let plan = run(MATRIX, &["--matrix", "os:x", "--plan"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.code(0).out).unwrap();
+    assert_eq!(plan["jobs"].as_array().unwrap().len(), 3);
+    run(MATRIX, &["--matrix", "os:z"])
+        .code(2)
+        .complains("no job has a matrix with `z` for `os`");
+}
+
+#[test]
+fn a_mapped_label_is_served_and_an_unknown_place_is_refused_by_name() {
+    let workflow =
+        "on: push\njobs:\n  a:\n    runs-on: [self-hosted, gpu]\n    steps: [{run: echo ran}]\n";
+    run(workflow, &[])
+        .code(3)
+        .complains("nobody serves the label `gpu`");
+    run(workflow, &["--on", "gpu=host"]).code(0).says("ran");
+    run(workflow, &["--on", "gpu=ssh://me@there"])
+        .code(2)
+        .complains("jobs cannot be run over SSH yet");
+    run(workflow, &["--on", "gpu=moon"])
+        .code(2)
+        .complains("there is no place `moon`");
+}
+
+#[test]
+fn variables_come_from_a_file_and_the_command_line_wins() {
+    let test = Test::new()
+        .workflow("on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps: [{run: 'echo ${{ vars.A }} ${{ vars.B }}'}]\n")
+        .file("vars", "A=file\nB=\"of file\"\n");
+    let arguments = ["run", "w.yml", "--var-file", "vars", "--var", "A=line"];
+    test.args(&arguments).run().code(0).says("line of file");
+}

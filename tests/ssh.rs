@@ -67,6 +67,8 @@ async fn a_command_gives_both_outputs_and_its_code() {
         ),
         (1, 1, 0)
     );
+    // The channel, the command, and what came back for what was sent.
+    assert!((2..=3).contains(&statistics.waits), "{statistics:?}");
     assert!(
         (4..20).contains(&statistics.handshake_waits),
         "{statistics:?}"

@@ -33,6 +33,8 @@ pub(super) enum Verb {
     Run(Box<RunArguments>),
     /// Say what is wrong in workflow files, all of it, with places and hints
     Check(CheckArguments),
+    /// Show which jobs of a workflow wait for which
+    Graph(GraphArguments),
     /// Evaluate an expression
     Eval(EvalArguments),
     /// Say what would stop or endanger a deploy, before it begins
@@ -102,6 +104,12 @@ pub(super) struct RunArguments {
     /// Run only this job and what it needs
     #[arg(long, value_name = "JOB")]
     pub(super) job: Option<String>,
+    /// Run only the combinations of matrices with this value; can be given several times
+    #[arg(long, value_name = "KEY:VALUE")]
+    pub(super) matrix: Vec<String>,
+    /// Where the jobs of a label of `runs-on` run: LABEL=host or LABEL=docker:IMAGE
+    #[arg(long, value_name = "LABEL=PLACE")]
+    pub(super) on: Vec<String>,
     /// A variable for every step
     #[arg(long, value_name = "K=V")]
     pub(super) env: Vec<String>,
@@ -117,6 +125,9 @@ pub(super) struct RunArguments {
     /// A configuration variable (the context `vars`)
     #[arg(long, value_name = "K=V")]
     pub(super) var: Vec<String>,
+    /// Configuration variables, one K=V a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) var_file: Option<PathBuf>,
     /// Where `owner/repo@ref` is looked for: DIR/owner/repo
     #[arg(long, value_name = "DIR")]
     pub(super) actions_dir: Option<PathBuf>,
@@ -132,6 +143,25 @@ pub(super) struct RunArguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
+}
+
+/// How `runner graph` draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// Stages, one job a line.
+    Text,
+    /// A flowchart for Mermaid.
+    Mermaid,
+}
+
+/// `runner graph`.
+#[derive(Debug, Args)]
+pub(super) struct GraphArguments {
+    /// The workflow file
+    pub(super) file: PathBuf,
+    /// How it is drawn
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: GraphFormat,
 }
 
 /// `runner check`.

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use super::arguments::{CheckArguments, Format};
 use super::diagnostics;
 use super::error::{CliError, ErrorKind, ExitCode};
-use super::write_line;
+use super::{linked, write_line};
 use crate::diagnostic::{Diagnostic, has_errors};
-use crate::engine::unsupported;
-use crate::scheduler::WORKFLOW_FOLDERS;
+use crate::engine::{Labels, unsupported};
+use crate::git::working_tree;
+use crate::scheduler::{RepositoryWorkflows, WORKFLOW_FOLDERS};
 use crate::workflow::{deploy_steps, parse, parse_action};
 
 /// Checks files and folders.
@@ -43,7 +44,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<ExitCode, CliError> {
 pub(super) fn check_source(
     file: &Path,
     source: &str,
-    _actions_dir: Option<&Path>,
+    actions_dir: Option<&Path>,
 ) -> Vec<Diagnostic> {
     let name = file
         .file_name()
@@ -54,8 +55,24 @@ pub(super) fn check_source(
     }
     let (workflow, mut problems) = parse(source);
     problems.extend(workflow.iter().flat_map(deploy_steps));
-    problems.extend(workflow.iter().flat_map(unsupported));
+    if let Some(workflow) = &workflow {
+        problems.extend(unsupported(workflow, &Labels::default()));
+        problems.extend(linked::problems(workflow, &loader(file, actions_dir)));
+    }
     problems
+}
+
+/// Returns what finds the workflows and actions of a file's repository.
+fn loader(file: &Path, actions_dir: Option<&Path>) -> RepositoryWorkflows {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let root = working_tree(folder).map_or_else(|| folder.to_owned(), |tree| tree.root);
+    RepositoryWorkflows {
+        root,
+        actions_dir: actions_dir.map(Path::to_owned),
+    }
 }
 
 /// Prints diagnostics for a person, and a line that says how it stands.

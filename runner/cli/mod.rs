@@ -11,6 +11,9 @@ mod diagnostics;
 mod doctor;
 mod error;
 mod eval;
+mod graph;
+mod labels;
+mod linked;
 mod preview;
 mod project;
 mod repository;
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.verb {
         Verb::Run(arguments) => run::run(&runtime, &arguments),
         Verb::Check(arguments) => check::check(&arguments),
+        Verb::Graph(arguments) => graph::graph(&arguments),
         Verb::Eval(arguments) => eval::eval(&arguments),
         Verb::Doctor(arguments) => doctor::doctor(&arguments),
         Verb::Config(arguments) => config::config(&arguments),

@@ -11,14 +11,15 @@ use super::arguments::{Format, RunArguments};
 use super::check::workflow_files;
 use super::error::{CliError, ErrorKind, ExitCode};
 use super::stop::watch_signals;
-use super::{preview, repository, settings, write_note};
+use super::{labels, preview, repository, settings, write_note};
 use crate::diagnostic::{Diagnostic, has_errors};
-use crate::engine::{EngineOptions, unsupported};
+use crate::engine::{EngineOptions, Labels, unsupported};
 use crate::event::TriggerEvent;
 use crate::expression::{Object, Value};
 use crate::git::{WorkingTree, working_tree};
 use crate::mask::Masker;
-use crate::plan::{Progress, RunFacts, WorkflowFile};
+use crate::plan::pattern::PatternError;
+use crate::plan::{Progress, RunFacts, WorkflowFile, linked};
 use crate::process;
 use crate::report::{Console, ConsoleStyle, JsonLines, Live, Recorder, Reporter, ScreenWriter};
 use crate::run::{Conclusion, DeployOutcome, RunEvent, RunOutcome};
@@ -30,6 +31,8 @@ use crate::scheduler::{
 /// A run that was understood and can begin.
 struct Prepared {
     file: Arc<WorkflowFile>,
+    loader: RepositoryWorkflows,
+    labels: Labels,
     tree: WorkingTree,
     event: TriggerEvent,
     inputs: Value,
@@ -97,8 +100,13 @@ fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliEr
         ..WorkingTree::default()
     });
     let name = repository_path(&path, &tree.root);
+    let labels = labels::labels(&arguments.on)?;
+    let loader = RepositoryWorkflows {
+        root: tree.root.clone(),
+        actions_dir: arguments.actions_dir.clone(),
+    };
     let file = match read_workflow(&path, &name) {
-        Ok((file, problems)) => match refuse_unsupported(&path, &file, problems) {
+        Ok((file, problems)) => match refuse(&path, &file, problems, &labels, &loader) {
             Ok(()) => Arc::new(file),
             Err(reason) => return Ok(Err(NotBegun::Rejected(reason))),
         },
@@ -128,17 +136,11 @@ fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliEr
         arguments.event_file.as_deref(),
     )?;
     if arguments.event.is_some()
-        && let Some(reason) = skip_reason(workflow, &event, &tree.root).map_err(|error| {
-            CliError::new(
-                ErrorKind::Invalid,
-                "a filter of the workflow cannot be used",
-            )
-            .because(error)
-        })?
+        && let Some(reason) = skip_reason(workflow, &event, &tree.root).map_err(wrong_filter)?
     {
         return Ok(Err(NotBegun::NotTriggered(Box::new(event), file, reason)));
     }
-    let vars: Object = pairs(&arguments.var, "--var")?.into_iter().collect();
+    let vars = variables(arguments)?;
     let given: Object = pairs(&arguments.input, "--input")?.into_iter().collect();
     let inputs = dispatch_inputs(workflow, &event, &given).map_err(|error| {
         CliError::new(ErrorKind::Invalid, error.to_string()).with_hint(error.hint)
@@ -155,6 +157,8 @@ fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliEr
             vars: vars.into(),
         },
         file: Arc::clone(&file),
+        loader,
+        labels,
         tree,
         event,
         inputs,
@@ -162,13 +166,35 @@ fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliEr
     }))
 }
 
+fn wrong_filter(error: PatternError) -> CliError {
+    CliError::new(
+        ErrorKind::Invalid,
+        "a filter of the workflow cannot be used",
+    )
+    .because(error)
+}
+
+/// Returns the context `vars`: from the file, and over that from the command line.
+fn variables(arguments: &RunArguments) -> Result<Object, CliError> {
+    let mut vars: Object = file_pairs(arguments.var_file.as_deref())?
+        .into_iter()
+        .collect();
+    for (name, value) in pairs(&arguments.var, "--var")? {
+        vars.insert(name.as_str(), value);
+    }
+    Ok(vars)
+}
+
 /// Refuses what `check` refuses and what cannot be run, with the same words.
-fn refuse_unsupported(
+fn refuse(
     path: &Path,
     file: &WorkflowFile,
-    problems: Vec<Diagnostic>,
+    mut problems: Vec<Diagnostic>,
+    labels: &Labels,
+    loader: &RepositoryWorkflows,
 ) -> Result<(), String> {
-    let lacking = unsupported(&file.workflow);
+    let lacking = unsupported(&file.workflow, labels);
+    problems.extend(linked(&file.workflow, &|uses| loader.find(uses)));
     if has_errors(&problems) || !lacking.is_empty() {
         let all: Vec<Diagnostic> = problems.into_iter().chain(lacking).collect();
         print_problems(&path.display().to_string(), &file.source, &all);
@@ -185,16 +211,13 @@ fn print_problems(path: &str, source: &str, problems: &[Diagnostic]) {
 }
 
 fn progress(prepared: &Prepared, arguments: &RunArguments) -> Result<Progress, CliError> {
-    let loader = RepositoryWorkflows {
-        root: prepared.tree.root.clone(),
-        actions_dir: arguments.actions_dir.clone(),
-    };
     let mut progress = Progress::new(
         Arc::clone(&prepared.file),
         prepared.facts.clone(),
         prepared.inputs.clone(),
-        Box::new(loader),
+        Box::new(prepared.loader.clone()),
     );
+    progress.keep_cells(matrix(&arguments.matrix)?);
     if let Some(job) = &arguments.job
         && !progress.keep_only(job)
     {
@@ -210,7 +233,31 @@ fn progress(prepared: &Prepared, arguments: &RunArguments) -> Result<Progress, C
                 .with_hint(format!("the jobs are: {}", known.join(", "))),
         );
     }
+    for (key, value) in matrix(&arguments.matrix)? {
+        let jobs = progress.preview();
+        let has_value = jobs.iter().any(|job| {
+            let given = job.matrix.get(&key).map(Value::to_display_string);
+            job.is_dynamic || given.is_some_and(|given| given == value)
+        });
+        if !has_value {
+            let message = format!("no job has a matrix with `{value}` for `{key}`");
+            return Err(CliError::new(ErrorKind::Usage, message)
+                .with_hint("`runner run --plan` lists the jobs with their matrices"));
+        }
+    }
     Ok(progress)
+}
+
+/// Reads `KEY:VALUE`.
+fn matrix(given: &[String]) -> Result<Vec<(String, String)>, CliError> {
+    let pairs = given.iter().map(|pair| {
+        let (key, value) = pair.split_once(':').ok_or_else(|| {
+            CliError::new(ErrorKind::Usage, format!("`--matrix {pair}` has no `:`"))
+                .with_hint("write --matrix KEY:VALUE")
+        })?;
+        Ok((key.trim().to_owned(), value.trim().to_owned()))
+    });
+    pairs.collect()
 }
 
 fn execute(
@@ -253,6 +300,7 @@ fn execute(
         slots,
         options: Arc::new(EngineOptions {
             actions: crate::actions::registry(settings::whole_env()),
+            labels: prepared.labels,
             actions_dir: arguments
                 .actions_dir
                 .as_deref()

@@ -98,7 +98,7 @@ impl Carrier<'_> {
     /// Carries out all stages, or stops at the first that fails.
     pub(super) async fn carry(&self, journal: &Journal, stages: &[Stage]) -> Carried {
         let mut current = journal.clone();
-        let meter = Meter::new(self.progress, self.course);
+        let meter = Meter::new(self);
         let mut carried = Carried {
             journal: journal.clone(),
             failures: Vec::new(),
@@ -357,15 +357,24 @@ fn prepares(verb: &Verb) -> bool {
 /// Tells when a host begins a phase and when it has reached it.
 struct Meter<'a> {
     progress: &'a dyn Progress,
+    fleet: &'a Fleet,
     course: Course,
-    open: Mutex<HashMap<HostName, (Phase, Instant)>>,
+    open: Mutex<HashMap<HostName, (Phase, Since)>>,
+}
+
+/// Where a phase began.
+#[derive(Clone, Copy)]
+struct Since {
+    time: Instant,
+    waits: u64,
 }
 
 impl<'a> Meter<'a> {
-    fn new(progress: &'a dyn Progress, course: Course) -> Self {
+    fn new(carrier: &Carrier<'a>) -> Self {
         Self {
-            progress,
-            course,
+            progress: carrier.progress,
+            fleet: carrier.fleet,
+            course: carrier.course,
             open: Mutex::new(HashMap::new()),
         }
     }
@@ -377,7 +386,8 @@ impl<'a> Meter<'a> {
             Some((current, since)) => self.reached(host, *current, *since),
             None => {}
         }
-        open.insert(host.clone(), (phase, Instant::now()));
+        let (time, waits) = (Instant::now(), self.waits(host));
+        open.insert(host.clone(), (phase, Since { time, waits }));
         if self.course.is_told() {
             let (host, undoing) = (host.clone(), self.course == Course::Back);
             self.progress.tell(Event::Began {
@@ -404,18 +414,25 @@ impl<'a> Meter<'a> {
         }
     }
 
-    fn reached(&self, host: &HostName, phase: Phase, since: Instant) {
+    fn reached(&self, host: &HostName, phase: Phase, since: Since) {
         if !self.course.is_told() {
             return;
         }
-        let (host, took) = (host.clone(), since.elapsed());
+        let waits = self.waits(host).saturating_sub(since.waits);
+        let (host, took) = (host.clone(), since.time.elapsed());
         let undoing = self.course == Course::Back;
         self.progress.tell(Event::Reached {
             host,
             phase,
             undoing,
             took,
+            waits,
         });
+    }
+
+    fn waits(&self, host: &HostName) -> u64 {
+        let host = self.fleet.host(host);
+        host.map_or(0, |host| host.ssh.statistics().waits)
     }
 }
 

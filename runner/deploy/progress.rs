@@ -38,6 +38,8 @@ pub enum Event {
         undoing: bool,
         /// How long they took.
         took: Duration,
+        /// How often the host was waited for in a row meanwhile: its round trips.
+        waits: u64,
     },
     /// An operation failed.
     Failed {

@@ -54,7 +54,9 @@ pub(super) struct RunningContainers {
 impl JobRun {
     /// Evaluates `container` and `services`; the error says in words what is wrong.
     pub(super) fn container_orders(&mut self, body: &StepsJob) -> Result<ContainerOrders, String> {
-        if body.container.is_none() && body.services.is_none() {
+        let image = self.options.labels.image(&self.plan.runs_on);
+        let image = image.map(|image| Value::from(image.to_owned()));
+        if body.container.is_none() && body.services.is_none() && image.is_none() {
             return Ok(ContainerOrders::default());
         }
         let frame = Frame::job();
@@ -68,6 +70,11 @@ impl JobRun {
             orders.job = self
                 .order(&value, ContainerOrder::of_job)
                 .map_err(|error| format!("`container`: {error}"))?;
+        }
+        if let (None, Some(image)) = (&orders.job, &image) {
+            orders.job = self
+                .order(image, ContainerOrder::of_job)
+                .map_err(|error| format!("the image of `runs-on`: {error}"))?;
         }
         if let Some(token) = &body.services {
             let value = token

@@ -45,7 +45,7 @@ pub use action::{
 };
 pub use files::hash_files;
 pub use job::run_job;
-pub use label::unserved;
+pub use label::{Labels, Place};
 pub use support::unsupported;
 
 /// What is the same for all jobs that this process runs.
@@ -53,6 +53,8 @@ pub use support::unsupported;
 pub struct EngineOptions {
     /// The actions that are part of this program.
     pub actions: ActionRegistry,
+    /// Which labels of `runs-on` are served, and where their jobs run.
+    pub labels: Labels,
     /// Where `owner/repo@ref` is looked for: `DIR/owner/repo`.
     pub actions_dir: Option<PathBuf>,
     /// The folder where the run was started; its repository is what `checkout` checks out.

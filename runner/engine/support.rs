@@ -1,6 +1,6 @@
 //! What GitHub runs and this program cannot run yet: refused by name before anything starts.
 
-use super::label::unserved;
+use super::label::Labels;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::workflow::{
     Job, JobBody, Located, Step, StepBody, StepsJob, Token, TokenKind, Workflow,
@@ -10,11 +10,11 @@ use crate::workflow::{
 ///
 /// `check` shows them; `run` refuses a workflow that has one, so that nothing is ever green that did
 /// not run.
-pub fn unsupported(workflow: &Workflow) -> Vec<Diagnostic> {
+pub fn unsupported(workflow: &Workflow, labels: &Labels) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for job in workflow.jobs.values() {
         if let JobBody::Steps(body) = &job.body {
-            job_parts(job, body, &mut found);
+            job_parts(job, body, labels, &mut found);
             steps(&body.steps, &mut found);
         }
     }
@@ -28,18 +28,18 @@ fn warn(found: &mut Vec<Diagnostic>, span: &Span, what: &str) {
     ));
 }
 
-fn job_parts(job: &Job, body: &StepsJob, found: &mut Vec<Diagnostic>) {
+fn job_parts(job: &Job, body: &StepsJob, served: &Labels, found: &mut Vec<Diagnostic>) {
     let id = &job.id.value;
     for label in written_labels(&body.runs_on) {
         let labels = [label.value];
-        if !unserved(&labels).is_empty() {
+        if !served.unserved(&labels).is_empty() {
             let message = format!(
                 "nobody serves the label `{}` of job `{id}`",
                 labels.join("")
             );
             found.push(
                 Diagnostic::warning("unserved-label", &label.span, message).with_hint(
-                    "this machine serves ubuntu-…, self-hosted, linux and its architecture",
+                    "this machine serves ubuntu-…, self-hosted, linux and its architecture; `run --on LABEL=host` or `--on LABEL=docker:IMAGE` serves another",
                 ),
             );
         }

@@ -130,6 +130,7 @@ async fn run_plan(
             base_env: around.base_env,
             extra_env: BTreeMap::new(),
             is_debug: false,
+            labels: order.labels.clone(),
         }),
         plan,
     };

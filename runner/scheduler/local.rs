@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::secrets::job_secrets;
-use crate::engine::{EngineOptions, JobOrder, JobReport, run_job, unserved};
+use crate::engine::{EngineOptions, JobOrder, JobReport, run_job};
 use crate::expression::Object;
 use crate::mask::Masker;
 use crate::plan::{Decision, JobPlan, JobResult, Progress, RunFacts};
@@ -144,7 +144,7 @@ impl State {
 
     fn start(&mut self, plan: Box<JobPlan>) {
         let key = plan.key;
-        let lacking = unserved(&plan.runs_on);
+        let lacking = self.run.options.labels.unserved(&plan.runs_on);
         if !lacking.is_empty() {
             let reason = format!(
                 "nobody serves the label `{}` of its `runs-on`",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Change, RunDocument};
+use crate::engine::Labels;
 use crate::run::{Attempt, Fence, JobKey, RunId};
 use crate::store::ClaimedJob;
 
@@ -25,6 +26,8 @@ pub(super) struct WrittenOrder {
     pub(super) document: RunDocument,
     pub(super) changes: Vec<Change>,
     pub(super) secrets: BTreeMap<String, String>,
+    /// Where jobs of which labels run.
+    pub(super) labels: Labels,
     /// Where the job's events go.
     pub(super) spool: PathBuf,
     /// Where the folders of jobs are made and removed.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::diagnostic::{Diagnostic, has_errors};
-use crate::plan::{WorkflowFile, WorkflowLoader};
+use crate::plan::{Found, WorkflowFile, WorkflowLoader};
 use crate::workflow;
 
 /// A workflow file could not be used.
@@ -83,21 +83,28 @@ pub struct RepositoryWorkflows {
     pub actions_dir: Option<PathBuf>,
 }
 
-impl WorkflowLoader for RepositoryWorkflows {
-    fn load(&self, uses: &str) -> Result<Arc<WorkflowFile>, String> {
+impl RepositoryWorkflows {
+    /// Looks for a called workflow.
+    pub fn find(&self, uses: &str) -> Found {
         let path = match uses.strip_prefix("./") {
             Some(local) => self.root.join(local),
             None => {
                 let (place, _reference) = uses.rsplit_once('@').unwrap_or((uses, ""));
-                let folder = self.actions_dir.as_ref().ok_or_else(|| {
-                    format!("the workflow `{uses}` is not here: nothing is fetched, so put it at {place} in the folder of --actions-dir")
-                })?;
-                folder.join(place)
+                match &self.actions_dir {
+                    Some(folder) => folder.join(place),
+                    None => {
+                        return Found::Elsewhere(format!(
+                            "the workflow `{uses}` is not here: nothing is fetched, so put it at {place} in the folder of --actions-dir"
+                        ));
+                    }
+                }
             }
         };
-        let read = read_workflow(&path, uses.trim_start_matches("./"));
-        read.map(|(file, _)| Arc::new(file))
-            .map_err(|error| error.of_called(uses))
+        match read_workflow(&path, uses.trim_start_matches("./")) {
+            Ok((file, _)) => Found::Workflow(Arc::new(file)),
+            Err(error @ ReadError::File { .. }) => Found::Missing(error.of_called(uses)),
+            Err(error @ ReadError::Invalid { .. }) => Found::Invalid(error.of_called(uses)),
+        }
     }
 }
 
@@ -115,6 +122,17 @@ impl ReadError {
                     .map(ToString::to_string)
                     .collect();
                 format!("the workflow `{uses}` is not valid: {}", words.join("; "))
+            }
+        }
+    }
+}
+
+impl WorkflowLoader for RepositoryWorkflows {
+    fn load(&self, uses: &str) -> Result<Arc<WorkflowFile>, String> {
+        match self.find(uses) {
+            Found::Workflow(file) => Ok(file),
+            Found::Elsewhere(reason) | Found::Missing(reason) | Found::Invalid(reason) => {
+                Err(reason)
             }
         }
     }

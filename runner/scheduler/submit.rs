@@ -96,7 +96,7 @@ pub async fn submit(
     let mut runs = Vec::new();
     let mut verdicts = Vec::new();
     for path in texts.keys().filter(|path| is_workflow(path)) {
-        match new_run(repository, incoming, path, &texts) {
+        match new_run((ledger, repository), incoming, path, &texts) {
             Ok(Some(run)) => {
                 verdicts.push(Verdict {
                     path: path.clone(),
@@ -142,7 +142,7 @@ fn is_workflow(path: &str) -> bool {
 /// Returns the run that an event starts of a workflow; none where another one is wanted, or why
 /// there is none, in words.
 fn new_run(
-    repository: &Repository,
+    (ledger, repository): (&Ledger, &Repository),
     incoming: &Incoming,
     path: &str,
     texts: &BTreeMap<String, String>,
@@ -177,7 +177,7 @@ fn new_run(
     {
         return Err(reason);
     }
-    if let Some(problem) = unsupported(workflow).first() {
+    if let Some(problem) = unsupported(workflow, ledger.labels()).first() {
         return Err(format!("it asks for what is not supported: {problem}"));
     }
     let inputs = dispatch_inputs(workflow, &incoming.event, &incoming.inputs)

@@ -147,6 +147,7 @@ impl Worker {
                 .iter()
                 .map(|(name, value)| (name.to_owned(), value.to_display_string()))
                 .collect(),
+            labels: self.ledger.labels().clone(),
             spool: spool.folder().to_owned(),
             work: self.work.clone(),
             mirror: (

@@ -265,6 +265,7 @@ impl Conn {
                     self.to_remote.took(sent);
                     self.asked = true;
                     count(&counters.sent, sent);
+                    counters.asked();
                     turn.progress = true;
                     budget = budget.saturating_sub(sent);
                 }
@@ -330,6 +331,7 @@ impl Conn {
                     turn.progress = true;
                     budget = budget.saturating_sub(got);
                     count(&counters.received, got);
+                    counters.answered();
                     if std::mem::take(&mut self.asked) && !self.is_session {
                         count(&counters.exchanges, 1);
                     }
@@ -374,6 +376,7 @@ impl Conn {
                     turn.progress = true;
                     budget = budget.saturating_sub(got);
                     count(&counters.received, got);
+                    counters.answered();
                     if let Some((_, buffer)) = &mut self.stderr {
                         buffer
                             .data

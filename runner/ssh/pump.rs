@@ -234,6 +234,10 @@ impl Pump {
             };
             match opened {
                 Err(e) if e.code() == EAGAIN => {
+                    // Nobody waits for one that is opened in reserve.
+                    if matches!(opening, Opening::Wanted(_)) {
+                        self.status.counters.asked();
+                    }
                     self.opening = Some(opening);
                     self.again();
                     return Ok(progress);
@@ -241,6 +245,7 @@ impl Pump {
                 Err(e) => self.refused(opening, e)?,
                 Ok(channel) => {
                     count(&self.status.counters.channels, 1);
+                    self.status.counters.answered();
                     match opening {
                         Opening::Idle => self.idle = Some(channel),
                         Opening::Wanted(open) => self.opened(*open, channel),
@@ -334,12 +339,14 @@ impl Pump {
         for mut starting in std::mem::take(&mut self.starting) {
             match starting.conn.channel.exec(&starting.command) {
                 Err(e) if e.code() == EAGAIN => {
+                    self.status.counters.asked();
                     self.again();
                     waiting.push(starting);
                 }
                 Ok(()) => {
                     progress = true;
                     count(&self.status.counters.commands, 1);
+                    self.status.counters.answered();
                     let Starting {
                         mut conn,
                         ends,

@@ -1,6 +1,6 @@
 //! Counts of what a connection did.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a connection did so far, for benchmarks and reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +13,8 @@ pub struct Statistics {
     pub commands: u64,
     /// Times a stream was answered after something had been sent on it, as one HTTP request is.
     pub exchanges: u64,
+    /// How often the host was waited for in a row: whatever was asked at once counts once.
+    pub waits: u64,
     /// Bytes sent on all channels.
     pub sent: u64,
     /// Bytes received on all channels.
@@ -33,11 +35,26 @@ pub(super) struct Counters {
     pub(super) channels: AtomicU64,
     pub(super) commands: AtomicU64,
     pub(super) exchanges: AtomicU64,
+    waits: AtomicU64,
+    /// Whether something was asked since the host answered last.
+    is_asked: AtomicBool,
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
 }
 
 impl Counters {
+    /// Something was asked of the host.
+    pub(super) fn asked(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// The host answered something.
+    pub(super) fn answered(&self) {
+        if self.is_asked.swap(false, Ordering::Relaxed) {
+            count(&self.waits, 1);
+        }
+    }
+
     pub(super) fn snapshot(&self) -> Statistics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Statistics {
@@ -45,6 +62,7 @@ impl Counters {
             channels: read(&self.channels),
             commands: read(&self.commands),
             exchanges: read(&self.exchanges),
+            waits: read(&self.waits),
             sent: read(&self.sent),
             received: read(&self.received),
         }

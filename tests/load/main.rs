@@ -8,8 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Sends requests at a fixed rate, whatever the server does, until SIGTERM, SIGINT or `--seconds`.
 ///
-/// Exit codes: 0 all answered, 1 something failed or the release changed otherwise than `--changes`
-/// says, 2 wrong call, 3 void (too little was sent in time).
+/// Exit codes: 0 all answered, 1 something failed or was otherwise than `--changes` and `--within`
+/// say, 2 wrong call, 3 void (too little was sent in time).
 #[derive(Debug, Parser)]
 #[command(name = "runner-load")]
 struct Arguments {
@@ -31,6 +31,9 @@ struct Arguments {
     /// How often the release must change at every URL: once with one deploy, and never back.
     #[arg(long)]
     changes: Option<usize>,
+    /// In how many milliseconds 99 of 100 requests must be answered.
+    #[arg(long)]
+    within: Option<f64>,
     /// A path that takes five seconds, for one request in a hundred.
     #[arg(long)]
     slow: Option<String>,
@@ -120,9 +123,12 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     writeln!(std::io::stdout(), "{}\n{report}", report.to_json())
         .map_err(|error| error.to_string())?;
     let is_changed = arguments.changes.is_none_or(|times| report.changed(times));
+    let is_quick = arguments
+        .within
+        .is_none_or(|limit| report.p99_ms() <= limit);
     Ok(if !report.is_valid() {
         ExitCode::from(3)
-    } else if report.failed() > 0 || !is_changed {
+    } else if report.failed() > 0 || !is_changed || !is_quick {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

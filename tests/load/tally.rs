@@ -143,6 +143,12 @@ impl Report {
             .all(|target| target.releases.len() == times + 1)
     }
 
+    /// The time within which 99 of 100 answers came, at the target where that is longest.
+    pub fn p99_ms(&self) -> f64 {
+        let times = self.targets.iter().map(|target| target.p99_ms);
+        times.fold(0.0, f64::max)
+    }
+
     /// The same for programs.
     pub fn to_json(&self) -> Value {
         let targets = self.targets.iter().map(|one| {

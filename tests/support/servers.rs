@@ -77,6 +77,11 @@ impl Sandbox {
         })
     }
 
+    /// The folder where the sandbox keeps its state.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
     pub(crate) fn value(&self, name: &str) -> &str {
         &self.values[name]
     }

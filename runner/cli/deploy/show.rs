@@ -45,6 +45,7 @@ impl Progress for Printer {
                 phase,
                 undoing,
                 took,
+                waits,
             } => {
                 screen().hide(&line_of(&host));
                 let (style, word) = if undoing {
@@ -52,8 +53,13 @@ impl Progress for Printer {
                 } else {
                     (GREEN, phase.to_string())
                 };
+                let waits = if self.verbose {
+                    format!("   {waits} round trips")
+                } else {
+                    String::new()
+                };
                 write_line(&format!(
-                    "  {:<24} {style}{word:<10}{style:#} {:>8}",
+                    "  {:<24} {style}{word:<10}{style:#} {:>8}{waits}",
                     host.as_str(),
                     seconds(took)
                 ));

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::super::error::{CliError, ErrorKind};
+use super::super::labels::place_of;
 use super::super::run::file_pairs;
 use super::super::settings;
+use crate::engine::Labels;
 use crate::scheduler::Repository;
 
 /// How often a repository is looked at where the file does not say it.
@@ -22,7 +24,7 @@ struct Written {
     database: Option<Value>,
     slots: Option<usize>,
     #[serde(default)]
-    labels: Vec<String>,
+    labels: BTreeMap<String, String>,
     #[serde(default, rename = "repository")]
     repositories: Vec<WrittenRepository>,
 }
@@ -61,7 +63,7 @@ pub(in super::super) struct ServeConfig {
     /// How many jobs run at once.
     pub(in super::super) slots: usize,
     /// Labels that are served beside those of every machine.
-    pub(in super::super) labels: Vec<String>,
+    pub(in super::super) labels: Labels,
     /// The repositories, by name, each with the time between two looks.
     pub(in super::super) repositories: HashMap<String, (Repository, Duration)>,
 }
@@ -131,6 +133,11 @@ impl ServeConfig {
                 return Err(invalid(format!("{name} is there twice")));
             }
         }
+        let mut labels = Labels::default();
+        for (label, place) in &written.labels {
+            let shown = format!("labels.{label} = {place}");
+            labels.serve(label, place_of(place, &shown)?);
+        }
         let database = match &written.database {
             Some(value) => Some(value.read("database", &folder)?),
             None => None,
@@ -141,7 +148,7 @@ impl ServeConfig {
             slots: written
                 .slots
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
-            labels: written.labels,
+            labels,
             repositories,
         })
     }

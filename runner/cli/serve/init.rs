@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::Path;
 
 use super::super::check::workflow_files;
 use super::super::error::{CliError, ErrorKind, ExitCode};
@@ -30,7 +31,45 @@ pub(in super::super) fn init(arguments: &InitArguments) -> Result<ExitCode, CliE
         let folder = tree.root.file_name().map(|name| name.to_string_lossy());
         format!("local/{}", folder.as_deref().unwrap_or("project"))
     });
-    let mut text = format!(
+    let mut found = String::new();
+    for folder in WORKFLOW_FOLDERS {
+        for path in workflow_files(&tree.root.join(folder)) {
+            let shown = path.strip_prefix(&tree.root).unwrap_or(&path).display();
+            let line = match read_workflow(&path, &shown.to_string()) {
+                Ok((file, _)) => {
+                    let events: Vec<&str> =
+                        file.workflow.on.events.keys().map(String::as_str).collect();
+                    format!("#   {shown}: on {}", events.join(", "))
+                }
+                Err(error) => format!("#   {shown}: {error}"),
+            };
+            found = format!("{found}{line}\n");
+        }
+    }
+    if found.is_empty() {
+        found = "#   none: write one to pipelines/ or .github/workflows/\n".to_owned();
+    }
+    let text = template(&name, &url, &tree.root);
+    let text = format!("{text}\n# Its workflows, as they stand now:\n{found}");
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .open(&arguments.config);
+    let shown = arguments.config.display();
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| {
+            CliError::new(ErrorKind::Usage, format!("`{shown}` could not be written"))
+                .because(source)
+        })?;
+    write_line(&format!("wrote {shown}; it watches {name} at {url}"));
+    write_note(&format!(
+        "next: read it, then start: runner serve --config {shown}"
+    ));
+    Ok(ExitCode::Success)
+}
+
+fn template(name: &str, url: &str, folder: &Path) -> String {
+    format!(
         r#"# What `runner serve` watches and runs.
 
 # Everything that it keeps: the store, logs, copies of the repositories.
@@ -40,7 +79,9 @@ data = ".runner"
 slots = 2
 
 # Labels that jobs may name in `runs-on`, beside `ubuntu-latest`, `self-hosted` and `linux`.
-# labels = ["gpu"]
+# [labels]
+# gpu = "host"
+# ubuntu-latest = "docker:node:22"
 
 [[repository]]
 name = "{name}"
@@ -64,40 +105,6 @@ folder = "{}"
 # [repository.vars]
 # DESTINATION = "production"
 "#,
-        tree.root.display()
-    );
-    let mut found = String::new();
-    for folder in WORKFLOW_FOLDERS {
-        for path in workflow_files(&tree.root.join(folder)) {
-            let shown = path.strip_prefix(&tree.root).unwrap_or(&path).display();
-            let line = match read_workflow(&path, &shown.to_string()) {
-                Ok((file, _)) => {
-                    let events: Vec<&str> =
-                        file.workflow.on.events.keys().map(String::as_str).collect();
-                    format!("#   {shown}: on {}", events.join(", "))
-                }
-                Err(error) => format!("#   {shown}: {error}"),
-            };
-            found = format!("{found}{line}\n");
-        }
-    }
-    if found.is_empty() {
-        found = "#   none: write one to pipelines/ or .github/workflows/\n".to_owned();
-    }
-    text = format!("{text}\n# Its workflows, as they stand now:\n{found}");
-    let file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .open(&arguments.config);
-    let shown = arguments.config.display();
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| {
-            CliError::new(ErrorKind::Usage, format!("`{shown}` could not be written"))
-                .because(source)
-        })?;
-    write_line(&format!("wrote {shown}; it watches {name} at {url}"));
-    write_note(&format!(
-        "next: read it, then start: runner serve --config {shown}"
-    ));
-    Ok(ExitCode::Success)
+        folder.display()
+    )
 }

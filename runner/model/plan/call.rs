@@ -10,12 +10,26 @@ use crate::workflow::{CallSecrets, Input, InputKind, Job, JobBody};
 /// How deep calls may nest.
 ///
 /// Source: GitHub, "Reusing workflows": ten levels, the caller's included.
-const MAX_DEPTH: usize = 9;
+pub(super) const MAX_DEPTH: usize = 9;
 
 /// Finds the workflows that jobs call.
 pub trait WorkflowLoader: Send {
     /// Returns the workflow that `uses` names, or why there is none, in words.
     fn load(&self, uses: &str) -> Result<Arc<WorkflowFile>, String>;
+}
+
+/// Returns what `uses` names, seen from nowhere in particular.
+///
+/// `./path` in a workflow that was itself named by `owner/repository/path@reference` is a file of
+/// that repository at that reference.
+pub(super) fn absolute(caller: &str, uses: &str) -> String {
+    let inside = uses.strip_prefix("./").and_then(|path| {
+        let (place, reference) = caller.rsplit_once('@')?;
+        let mut parts = place.splitn(3, '/');
+        let (owner, repository) = (parts.next()?, parts.next()?);
+        Some(format!("{owner}/{repository}/{path}@{reference}"))
+    });
+    inside.unwrap_or_else(|| uses.to_owned())
 }
 
 /// A called workflow, ready to take part.
@@ -32,18 +46,18 @@ pub(super) fn open(
     job: &Job,
     scope: &PlanScope,
     caller: &SecretAccess,
-    depth: usize,
+    (from, depth): (&WorkflowFile, usize),
 ) -> Result<Opened, String> {
     let JobBody::Call(call) = &job.body else {
         return Err("it calls nothing".to_owned());
     };
-    let uses = &call.uses.value;
+    let uses = absolute(&from.path, &call.uses.value);
     if depth >= MAX_DEPTH {
         return Err(format!(
             "`{uses}` is called more than {MAX_DEPTH} levels deep"
         ));
     }
-    let file = loader.load(uses)?;
+    let file = loader.load(&uses)?;
     let Some(interface) = &file.workflow.on.call else {
         return Err(format!(
             "`{uses}` cannot be called: it has no `on: workflow_call`"

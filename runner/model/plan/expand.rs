@@ -49,6 +49,19 @@ impl Expansion {
     }
 }
 
+/// Tells whether a cell has one of the values that are asked for, under every key that is asked for
+/// and that it has.
+pub(super) fn is_kept_cell(wanted: &[(String, String)], matrix: &Value) -> bool {
+    wanted.iter().all(|(key, _)| {
+        matrix.get(key).is_none_or(|value| {
+            let value = value.to_display_string();
+            wanted
+                .iter()
+                .any(|(other, wanted)| other == key && *wanted == value)
+        })
+    })
+}
+
 /// Expands a job; the error says in words why it cannot be.
 pub(super) fn expand(job: &Job, id: &str, scope: &PlanScope) -> Result<Vec<Expansion>, String> {
     let settings = Settings::read(job.strategy.as_ref(), scope)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::call::{self, WorkflowLoader};
-use super::expand::{self, Expansion};
+use super::expand::{self, Expansion, is_kept_cell};
 use super::job::{SecretAccess, WorkflowFile};
 use super::progress::{Progress, RunFacts};
 use super::scope::PlanScope;
@@ -39,6 +39,7 @@ impl Progress {
         let mut preview = Preview {
             facts,
             loader,
+            cells: self.cells(),
             jobs: Vec::new(),
         };
         if let Some((file, inputs, kept)) = root {
@@ -51,6 +52,7 @@ impl Progress {
 struct Preview<'a> {
     facts: &'a RunFacts,
     loader: &'a dyn WorkflowLoader,
+    cells: &'a [(String, String)],
     jobs: Vec<PreviewedJob>,
 }
 
@@ -76,6 +78,9 @@ impl Preview<'_> {
                 expand::expand(job, id, &scope)
                     .unwrap_or_else(|_| vec![Expansion::unexpanded(job, id, &scope)])
             };
+            let expansions = expansions
+                .into_iter()
+                .filter(|expansion| is_kept_cell(self.cells, &expansion.matrix));
             for expansion in expansions {
                 self.job(file, (id, job), &scope, callers, (expansion, is_dynamic));
             }
@@ -94,9 +99,13 @@ impl Preview<'_> {
         names.push(expansion.name.clone());
         if let (JobBody::Call(_), false) = (&job.body, is_dynamic) {
             let scope = expansion.scope(scope);
-            if let Ok(opened) =
-                call::open(self.loader, job, &scope, &SecretAccess::All, callers.len())
-            {
+            if let Ok(opened) = call::open(
+                self.loader,
+                job,
+                &scope,
+                &SecretAccess::All,
+                (file, callers.len()),
+            ) {
                 return self.file(&opened.file, &opened.inputs, &names, |_| true);
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::call::{self, WorkflowLoader};
-use super::expand::{self, Expansion};
+use super::expand::{self, Expansion, is_kept_cell};
 use super::frame::{Frame, Instance, JobState, Phase};
 use super::job::{JobPlan, SecretAccess, WorkflowFile};
 use super::scope::{Chain, PlanScope, result_entry};
@@ -78,6 +78,8 @@ pub struct Progress {
     loader: Box<dyn WorkflowLoader>,
     frames: Vec<Frame>,
     instances: Vec<Instance>,
+    /// Which cells of matrices are run; all where it is empty.
+    cells: Vec<(String, String)>,
     is_cancelled: bool,
 }
 
@@ -105,6 +107,7 @@ impl Progress {
             loader,
             frames: vec![root],
             instances: Vec::new(),
+            cells: Vec::new(),
             is_cancelled: false,
         }
     }
@@ -125,6 +128,15 @@ impl Progress {
         }
         root.jobs.retain(|id, _| wanted.contains(id));
         true
+    }
+
+    /// Keeps only the cells of matrices that have these values; what has no such key is kept.
+    pub fn keep_cells(&mut self, wanted: Vec<(String, String)>) {
+        self.cells = wanted;
+    }
+
+    pub(super) fn cells(&self) -> &[(String, String)] {
+        &self.cells
     }
 
     /// Returns what a preview looks at: the facts, the loader, and the root's file, inputs and jobs.
@@ -256,6 +268,12 @@ impl Progress {
             Ok(expansions) => expansions,
             Err(reason) => return end(self, Conclusion::Failure, reason, decisions),
         };
+        let is_kept = |expansion: &Expansion| is_kept_cell(&self.cells, &expansion.matrix);
+        let expansions: Vec<Expansion> = expansions.into_iter().filter(is_kept).collect();
+        if expansions.is_empty() {
+            let reason = "no combination of its matrix was asked for".to_owned();
+            return end(self, Conclusion::Skipped, reason, decisions);
+        }
         for expansion in expansions {
             let index = self.add_instance(frame, job, expansion, decisions);
             match &job.body {
@@ -285,7 +303,7 @@ impl Progress {
             job,
             &scope,
             &frame.secrets,
-            frame.callers.len(),
+            (&frame.file, frame.callers.len()),
         );
         match opened {
             Ok(opened) => {

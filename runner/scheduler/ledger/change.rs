@@ -5,7 +5,6 @@ use std::sync::PoisonError;
 
 use super::super::document::Change;
 use super::{JobOutcome, Ledger, LedgerError, Planned, changes, read_document};
-use crate::engine::unserved;
 use crate::plan::{Decision, JobPlan};
 use crate::run::{Conclusion, JobKey, Status, Tally};
 use crate::store::{JobRow, RunRow, Transaction};
@@ -232,15 +231,7 @@ impl Ledger {
             return Ok(Some((plan.key, outcome, true)));
         }
         job.labels.clone_from(&plan.runs_on);
-        let lacking: Vec<&str> = unserved(&job.labels)
-            .into_iter()
-            .filter(|label| {
-                !self
-                    .labels
-                    .iter()
-                    .any(|own| own.eq_ignore_ascii_case(label))
-            })
-            .collect();
+        let lacking = self.labels.unserved(&job.labels);
         if !lacking.is_empty() {
             let reason = format!(
                 "nobody serves the label `{}` of its `runs-on`",

@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::document::{Change, RunDocument};
+use crate::engine::Labels;
 use crate::plan::Progress;
 use crate::run::{Attempt, Conclusion, DeployOutcome, JobKey, RunId, Status, Timestamp};
 use crate::store::{
@@ -154,8 +155,8 @@ struct Planned {
 pub struct Ledger {
     store: Store,
     clock: Clock,
-    /// The labels that jobs may ask for beside those that every machine has.
-    labels: Arc<Vec<String>>,
+    /// The labels that jobs may ask for.
+    labels: Arc<Labels>,
     plans: Arc<Mutex<HashMap<(RunId, Attempt), Planned>>>,
     /// Told whenever a job may be there to be taken, or one is to be cancelled.
     changed: Arc<Notify>,
@@ -198,8 +199,8 @@ macro_rules! transaction {
 use transaction;
 
 impl Ledger {
-    /// Returns the ledger in a store; `labels` are served beside those of every machine.
-    pub fn new(store: Store, clock: Clock, labels: Vec<String>) -> Self {
+    /// Returns the ledger in a store, for machines that serve `labels`.
+    pub fn new(store: Store, clock: Clock, labels: Labels) -> Self {
         Self {
             store,
             clock,
@@ -209,7 +210,12 @@ impl Ledger {
         }
     }
 
-    /// Returns the clock.
+    /// Returns the labels that jobs may ask for.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Returns the time.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
     }

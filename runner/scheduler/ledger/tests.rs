@@ -101,7 +101,9 @@ async fn open(folder: &TempDir) -> Ledger {
     let store = Store::open_file(&folder.path().join("runner.db"))
         .await
         .unwrap();
-    Ledger::new(store, Arc::new(|| NOW), vec!["gpu".to_owned()])
+    let mut labels = Labels::default();
+    labels.serve("gpu", crate::engine::Place::Host);
+    Ledger::new(store, Arc::new(|| NOW), labels)
 }
 
 fn workflow(jobs: &str) -> String {
@@ -359,7 +361,7 @@ async fn a_rerun_of_one_job_runs_what_needs_it_too() {
     bench.run_next("two", Conclusion::Success).await;
     assert_eq!(
         bench.state(&run).await,
-        "success one=success two=success other=success"
+        "success one=success other=success two=success"
     );
 }
 
