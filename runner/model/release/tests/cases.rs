@@ -580,6 +580,20 @@ fn hosts_of_the_last_release_are_probed_too() {
 }
 
 #[test]
+fn an_undone_deploy_does_not_make_the_next_one_forget_a_host() {
+    let mut world = deployed(samples::fleet("v1"));
+    let journal = world.open("t2", samples::single("v2"));
+    let undone = journal.history_line(Outcome::Undone, None, UnixMillis(0));
+    let mut history = world.servers["h1"].history.clone();
+    history.push(undone);
+    let hosts = hosts_to_probe(&samples::single("v2"), &history);
+    assert_eq!(hosts, ["h1".into(), "h2".into()]);
+    let mut moved = samples::single("v2");
+    moved.primary = "h3".into();
+    assert_eq!(hosts_to_lock(&moved, &history), ["h1".into(), "h3".into()]);
+}
+
+#[test]
 fn everything_that_a_host_lacks_is_said_at_once() {
     let world = World::new(&["h1", "h2"]);
     let mut observed = world.observe();
