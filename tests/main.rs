@@ -18,6 +18,10 @@ mod containers;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod deploy_cancel;
+#[cfg(test)]
+mod deploy_failures;
+#[cfg(test)]
 mod deploy_workflow;
 #[cfg(test)]
 mod docker;
@@ -25,6 +29,8 @@ mod docker;
 mod doctor;
 #[cfg(test)]
 mod eval;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod images;
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::deploy::{self, Look, ReleaseFacts};
+use crate::deploy::{self, ReleaseFacts};
 use crate::engine::{Action, ActionContext, ActionFuture, ActionResult, Fault};
-use crate::release::{HostName, Kind, RoleName, Running};
+use crate::release::{Kind, ReleaseVersion};
 
 use super::project::{self, ProcessEnv};
 use super::transaction::{self, OpenDeploy, Telling};
@@ -50,17 +50,23 @@ async fn roll_back(
         driver: None,
     });
     let any = any.map_err(project::words)?;
-    let look = deploy::look(&any, &settings).await;
-    let primary_role = RoleName::new(&project.config.primary_role_name);
-    let running = running(&look, &any.primary, &primary_role);
+    let begin = transaction::begin(context, Kind::Rollback);
+    let (told, token) = (Telling::new(context), context.token.clone());
+    let settled = deploy::settle(&any, begin.clone(), settings.clone(), told, &token);
+    let (look, ended) = Box::pin(settled).await.map_err(project::words)?;
     let wanted = context.input("version");
+    let named = wanted.map(ReleaseVersion::from);
+    if let Some(ended) = ended.filter(|ended| ended.is_rollback_to(named.as_ref())) {
+        context.say(&format!("rolled back to {}\n", ended.version));
+        return Ok(ActionResult::success().with_output("version", ended.version.to_string()));
+    }
+    let running = look.running(&any);
     let spec = project
         .rollback_spec(look.history(&any.primary), running.as_ref(), wanted)
         .map_err(project::words)?;
     let version = spec.version.as_str().to_owned();
     context.say(&format!("rolling back to {version}\n"));
-    let begin = transaction::begin(context, Kind::Rollback);
-    let (told, token) = (Telling::new(context), context.token.clone());
+    let told = Telling::new(context);
     let opened = Box::pin(deploy::open(spec, begin, settings, told, &token));
     let opened = opened.await.map_err(project::words)?;
     let id = opened.journal().id.to_string();
@@ -68,17 +74,4 @@ async fn roll_back(
     Ok(transaction::ended(context, &ending, error, true)
         .with_output("version", version)
         .with_output("transaction", id))
-}
-
-/// What runs on the primary host: the newest running container of the primary role.
-fn running(look: &Look, primary: &HostName, role: &RoleName) -> Option<Running> {
-    let containers = &look.observed.host(primary)?.containers;
-    let newest = containers
-        .iter()
-        .filter(|found| found.ran && found.role.as_ref() == Some(role))
-        .max_by_key(|found| found.created)?;
-    Some(Running {
-        release: newest.release.clone()?,
-        digest: newest.image.clone(),
-    })
 }

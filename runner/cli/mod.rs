@@ -46,6 +46,8 @@ pub fn main() -> ExitCode {
         }
     };
     settings::start_tracing();
+    #[cfg(debug_assertions)]
+    settings::arm_faults();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

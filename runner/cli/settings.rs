@@ -104,3 +104,13 @@ pub(super) fn start_tracing() {
         super::write_note(&format!("warning: the log could not be started: {error}"));
     }
 }
+
+/// Arms a death on demand by `RUNNER_FAULT`; a release build does not know the variable.
+#[cfg(debug_assertions)]
+pub(super) fn arm_faults() {
+    if let Some(text) = variable("RUNNER_FAULT")
+        && let Err(error) = crate::deploy::arm(&text)
+    {
+        super::write_note(&format!("warning: RUNNER_FAULT is not heeded: {error}"));
+    }
+}

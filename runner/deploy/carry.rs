@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     apply::{Act, Step},
     error::OpError,
+    fault,
     fleet::Fleet,
     host::Host,
     lease::Lease,
@@ -81,14 +82,18 @@ pub(super) struct Carried {
     pub(super) failures: Vec<Failed>,
     /// Whether it was stopped from outside before the end.
     pub(super) stopped: bool,
+    /// The phase that was not reached when it was stopped.
+    pub(super) stopped_at: Option<Phase>,
 }
 
 /// What one host did of a stage.
-#[derive(Default)]
 struct HostDone {
-    recorded: Option<Journal>,
+    /// The journal as this host has it.
+    journal: Journal,
+    /// The phase of the last operations that ended well.
+    worked: Phase,
     failure: Option<Failed>,
-    stopped: bool,
+    stopped: Option<Phase>,
 }
 
 /// A step with the phase that it belongs to.
@@ -103,32 +108,35 @@ impl Carrier<'_> {
             journal: journal.clone(),
             failures: Vec::new(),
             stopped: false,
+            stopped_at: None,
         };
+        let mut worked = journal.phase;
         for stage in joined(stages) {
-            let steps = with_journals(stage, &current);
             let mut by_host: Vec<(HostName, Vec<Phased>)> = Vec::new();
-            for (phase, step) in steps {
-                let host = step.op.host.clone();
+            for (phase, op) in stage {
+                let host = op.host.clone();
+                let step = (phase, Step { op, journal: None });
                 match by_host.iter_mut().find(|(name, _)| *name == host) {
-                    Some((_, steps)) => steps.push((phase, step)),
-                    None => by_host.push((host, vec![(phase, step)])),
+                    Some((_, steps)) => steps.push(step),
+                    None => by_host.push((host, vec![step])),
                 }
             }
             // Another host's failure ends the waits of the rest, but in an undo.
             let halt = self.stop.child_token();
             let work = by_host
                 .iter()
-                .map(|(name, steps)| self.host(name, steps, &current, &meter, &halt));
+                .map(|(name, steps)| self.host(name, steps, (&current, worked), &meter, &halt));
+            let mut next = current.clone();
             for done in join_all(work).await {
-                if let Some(recorded) = done
-                    .recorded
-                    .filter(|journal| journal.phase >= current.phase)
-                {
-                    current = recorded;
+                if done.journal.phase > next.phase {
+                    next = done.journal;
                 }
+                worked = worked.max(done.worked);
                 carried.failures.extend(done.failure);
-                carried.stopped |= done.stopped;
+                carried.stopped |= done.stopped.is_some();
+                carried.stopped_at = carried.stopped_at.or(done.stopped);
             }
+            current = next;
             let failed = !carried.failures.is_empty();
             if (failed && self.course.stops_at_failure()) || carried.stopped {
                 break;
@@ -144,11 +152,16 @@ impl Carrier<'_> {
         &self,
         name: &HostName,
         steps: &[Phased],
-        journal: &Journal,
+        (journal, worked): (&Journal, Phase),
         meter: &Meter<'_>,
         halt: &CancellationToken,
     ) -> HostDone {
-        let mut done = HostDone::default();
+        let mut done = HostDone {
+            journal: journal.clone(),
+            worked,
+            failure: None,
+            stopped: None,
+        };
         let Some(host) = self.fleet.host(name) else {
             done.failure = steps.first().map(|(phase, step)| Failed {
                 op: step.op.clone(),
@@ -160,7 +173,7 @@ impl Carrier<'_> {
         let mut rest = steps;
         while let Some((phase, first)) = rest.first() {
             if halt.is_cancelled() {
-                done.stopped = true;
+                done.stopped = Some(*phase);
                 return done;
             }
             if let Some(lease) = self.lease
@@ -169,11 +182,16 @@ impl Carrier<'_> {
                 done.failure = Some(self.failed(first, *phase, error, meter));
                 return done;
             }
-            let (segment, later) = rest.split_at(segment_length(rest));
+            let length = if fault::is_armed() {
+                1
+            } else {
+                segment_length(rest)
+            };
+            let (segment, later) = rest.split_at(length);
             rest = later;
-            self.segment(host, segment, journal, meter, halt, &mut done)
-                .await;
-            if done.failure.is_some() || done.stopped {
+            let segment = with_journals(segment, &done.journal, done.worked);
+            self.segment(host, &segment, meter, halt, &mut done).await;
+            if done.failure.is_some() || done.stopped.is_some() {
                 if self.course.stops_at_failure() {
                     halt.cancel();
                 }
@@ -184,26 +202,23 @@ impl Carrier<'_> {
     }
 
     /// Operations that ride in one command, or that run at once.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call, all of one host's work"
-    )]
     async fn segment(
         &self,
         host: &Host,
         segment: &[Phased],
-        journal: &Journal,
         meter: &Meter<'_>,
         halt: &CancellationToken,
         done: &mut HostDone,
     ) {
+        let journal = done.journal.clone();
         let act = Act {
-            journal,
+            journal: &journal,
             settings: self.settings,
             dead: self.dead,
         };
         for (phase, step) in segment {
             meter.begin(&step.op.host, *phase);
+            fault::point(self.progress, "before", &step.op, self.leads_to(*phase));
         }
         let start = Instant::now();
         let small = segment
@@ -223,17 +238,19 @@ impl Carrier<'_> {
         };
         let took = start.elapsed();
         for ((phase, step), result) in segment.iter().zip(results) {
+            fault::point(self.progress, "after", &step.op, None);
             match result {
                 Done::Well => {
                     if let Some(recorded) = &step.journal {
-                        done.recorded = Some(recorded.clone());
+                        done.journal = recorded.clone();
                     }
+                    done.worked = done.worked.max(*phase);
                     self.progress.tell(Event::Did {
                         op: Box::new(step.op.clone()),
                         took,
                     });
                 }
-                Done::Failed(OpError::Cancelled) => done.stopped = true,
+                Done::Failed(OpError::Cancelled) => done.stopped = Some(*phase),
                 Done::Failed(error) => {
                     let failed = self.failed(step, *phase, error, meter);
                     if !step.op.best_effort && done.failure.is_none() {
@@ -243,6 +260,11 @@ impl Carrier<'_> {
                 Done::LeftOut => {}
             }
         }
+    }
+
+    /// The phase that operations of `phase` lead to, unless they lead back or to an end.
+    fn leads_to(&self, phase: Phase) -> Option<Phase> {
+        self.course.stops_at_failure().then_some(phase)
     }
 
     fn failed(&self, step: &Step, phase: Phase, error: OpError, meter: &Meter<'_>) -> Failed {
@@ -292,23 +314,25 @@ fn joined(stages: &[Stage]) -> Vec<Vec<(Phase, Op)>> {
     joined
 }
 
-/// Gives each operation that writes the journal its text.
-fn with_journals(ops: Vec<(Phase, Op)>, current: &Journal) -> Vec<Phased> {
-    let mut next = current.clone();
-    let mut steps = Vec::new();
-    for (phase, op) in ops {
-        let recorded = match &op.verb {
-            Verb::Record { phase } => Some(*phase),
-            Verb::Commit { .. } => Some(Phase::Committed),
-            _ => None,
+/// Gives each operation that writes the journal its text, with the time of this moment.
+///
+/// `worked` is the phase of the last operations: one whose own record was spared is noted with the
+/// next one, so that its time is not taken for that of another.
+fn with_journals(segment: &[Phased], current: &Journal, worked: Phase) -> Vec<Phased> {
+    let (mut next, now) = (current.clone(), machine::now());
+    let mut steps = segment.to_vec();
+    for (_, step) in &mut steps {
+        let recorded = match &step.op.verb {
+            Verb::Record { phase } => *phase,
+            Verb::Commit { .. } => Phase::Committed,
+            _ => continue,
         };
-        let journal = recorded.map(|phase| {
-            if phase > next.phase {
-                next = next.clone().at(phase, machine::now());
+        for phase in [worked, recorded] {
+            if phase > next.phase && phase <= recorded {
+                next = next.at(phase, now);
             }
-            next.clone()
-        });
-        steps.push((phase, Step { op, journal }));
+        }
+        step.journal = Some(next.clone());
     }
     steps
 }

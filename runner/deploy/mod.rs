@@ -17,6 +17,7 @@ mod backup;
 mod carry;
 mod container;
 mod error;
+mod fault;
 mod fleet;
 mod gate;
 mod host;
@@ -40,16 +41,16 @@ mod world;
 
 pub use accessory::AccessoryBoot;
 pub use error::{OpError, OpenError, PhaseError};
+pub use fault::arm;
 pub use fleet::{Away, Fleet};
 pub use host::Host;
 pub use image::{BuildWishes, ImageError};
-pub use opening::{
-    Begin, LeftOpen, Look, end_left_open, ending_words, lock_words, look, open, pin,
-};
+pub use opening::{Begin, LeftOpen, Look, ending_words, lock_words, look, open, pin};
 pub use preview::{Preview, preview};
 pub use progress::{Event, Progress, Silent};
 pub use project::{Attendance, Project, ProjectError, ProjectPlace, Revision, VersionError, login};
 pub use release::{Access, ReleaseError, ReleaseFacts};
 pub use settings::{Reach, SecretTexts, Settings};
+pub use takeover::{Ended, end_left_open, settle};
 pub use transaction::{Ending, Transaction};
 pub use world::{ProjectWorld, extract_secret};

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::release::{
     Digest, Fence, Found, HistoryLine, Holder, HostName, InvalidTransactionId, Journal, Kind,
-    LockFound, LockVerdict, Machine, Observed, Op, Opening, Outcome, Phase, PlanError, Spec, Stage,
-    TransactionId, Verb, acquire, forward, hosts_to_lock, hosts_to_probe, leftovers, plan,
+    LockFound, LockVerdict, Machine, Observed, Op, Opening, Outcome, Phase, PlanError, Running,
+    Spec, Stage, TransactionId, Verb, acquire, forward, hosts_to_lock, hosts_to_probe, plan,
     preflight,
 };
 
@@ -82,6 +82,27 @@ impl Look {
                 .max_by_key(|lines| lines.len())
         };
         of_primary.or_else(longest).map_or(&[], Vec::as_slice)
+    }
+
+    /// What runs on the primary host: the container of the primary role that requests reach, else
+    /// the newest that runs.
+    pub fn running(&self, spec: &Spec) -> Option<Running> {
+        let state = self.observed.host(&spec.primary)?;
+        let route = state.route.as_ref().and_then(|file| file.route.as_ref());
+        let mut containers: Vec<_> = state
+            .containers
+            .iter()
+            .filter(|found| found.ran && !found.accessory && found.release.is_some())
+            .collect();
+        containers.sort_by_key(|found| {
+            let routed = route.is_some_and(|route| route.uses(&found.id));
+            (!routed, std::cmp::Reverse(found.created))
+        });
+        let found = containers.first()?;
+        Some(Running {
+            release: found.release.clone()?,
+            digest: found.image.clone(),
+        })
     }
 }
 
@@ -170,30 +191,6 @@ pub async fn open(
     Box::pin(opener.proceed(lease, cancel)).await
 }
 
-/// Ends a transaction that somebody left open, and does nothing else.
-///
-/// # Errors
-/// There is none, somebody holds the lock, or it could not be ended.
-pub async fn end_left_open(
-    spec: Spec,
-    begin: Begin,
-    settings: Arc<Settings>,
-    progress: Arc<dyn Progress>,
-    cancel: &CancellationToken,
-) -> Result<(), OpenError> {
-    let look = look(&spec, &settings).await;
-    let primary = spec.primary.clone();
-    if look.observed.open_transaction(&primary).is_none() {
-        return Err(OpenError::NothingOpen);
-    }
-    let mut opener = Opener::new(spec, begin, settings, progress, look)?;
-    opener.judge_locks()?;
-    let lease = opener.take_lock(cancel).await?;
-    let lease = opener.end_left_open(lease, cancel).await?;
-    opener.unlock(lease).await;
-    Ok(())
-}
-
 /// Finds what would fail on a host before anything is done there.
 pub(super) fn validate(spec: &Spec, settings: &Settings) -> Result<(), OpenError> {
     let migration = spec.migrate.iter().map(|migrate| &migrate.container);
@@ -245,7 +242,7 @@ pub(super) struct Opener {
     pub(super) locks: Vec<HostName>,
     pub(super) fence: Fence,
     /// A holder of this machine that is no more.
-    dead: Option<TransactionId>,
+    pub(super) dead: Option<TransactionId>,
 }
 
 impl Opener {
@@ -288,6 +285,10 @@ impl Opener {
         }
     }
 
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
     /// Refuses if somebody holds a lock.
     pub(super) fn judge_locks(&mut self) -> Result<(), OpenError> {
         for host in &self.locks {
@@ -315,7 +316,10 @@ impl Opener {
     }
 
     /// Takes lock and fence, and begins to renew the lease.
-    async fn take_lock(&mut self, cancel: &CancellationToken) -> Result<Lease, OpenError> {
+    pub(super) async fn take_lock(
+        &mut self,
+        cancel: &CancellationToken,
+    ) -> Result<Lease, OpenError> {
         let opening = self.opening();
         let stages = acquire(&self.spec, &self.locks, &self.look.observed, &opening);
         // Only what the transaction is called matters to these operations.
@@ -352,7 +356,7 @@ impl Opener {
         ))
     }
 
-    fn bare_journal(&self, opening: Opening) -> Journal {
+    pub(super) fn bare_journal(&self, opening: Opening) -> Journal {
         Journal {
             format: crate::release::FORMAT,
             id: opening.id,
@@ -411,13 +415,7 @@ impl Opener {
         }
         self.look.observed = observed;
         let lease = self.end_left_open(lease, cancel).await?;
-        let left = leftovers(&self.look.observed);
-        let journal = self.bare_journal(self.opening());
-        if !left.is_empty() {
-            let carried = self.carry(&journal, &left, Some(&lease), cancel).await;
-            if carried.failures.is_empty() {
-                self.say("removed what undone transactions had left behind");
-            }
+        if self.remove_leftovers(&lease, cancel).await {
             let (observed, _) = self.look.fleet.probe(&self.spec, &hosts).await;
             self.look.observed = observed;
         }

@@ -127,7 +127,8 @@ impl Transaction {
             }
             let reason = format!("`{}`: {}: {}", op.host, op.verb, error.chain());
             let reason = self.settings.masker.mask(&reason).as_str().to_owned();
-            self.journal.failure = Some(Failure { phase, reason });
+            let at = machine::now();
+            self.journal.failure = Some(Failure { phase, reason, at });
             let what = op.verb.to_string();
             return Err(PhaseError::Operation {
                 host: op.host,
@@ -136,12 +137,11 @@ impl Transaction {
             });
         }
         if carried.stopped {
-            let phase = stages
-                .last()
-                .map_or(self.journal.phase, |stage| stage.phase);
+            let phase = carried.stopped_at.unwrap_or(self.journal.phase);
             self.journal.failure = Some(Failure {
                 phase,
                 reason: "it was cancelled".to_owned(),
+                at: machine::now(),
             });
             return Err(PhaseError::Cancelled);
         }
@@ -213,6 +213,7 @@ impl Transaction {
             self.journal.failure = Some(Failure {
                 phase: self.journal.phase,
                 reason,
+                at: machine::now(),
             });
         }
         let ending = self.run_undo(force).await;

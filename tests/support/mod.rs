@@ -1,11 +1,14 @@
 //! What the tests of several rooms need.
 
+pub(crate) mod found;
 pub(crate) mod images;
 pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod pty;
 pub(crate) mod registry;
+pub(crate) mod scene;
 pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod sshd;
 pub(crate) mod stub;
+pub(crate) mod traffic;

@@ -73,6 +73,9 @@ readiness_delay: 1
 /// What `x-runner` of every test begins with.
 pub(crate) const X_RUNNER: &str = "x-runner:\n  proxy: { driver: traefik, image: \"127.0.0.1:5000/traefik:v3.7\", networks: [traefik] }\n";
 
+/// The same for a release that migrates a database in a volume.
+pub(crate) const MIGRATES: &str = "volumes: [\"stub_data:/data\"]\nx-runner:\n  proxy: { driver: traefik, image: \"127.0.0.1:5000/traefik:v3.7\", networks: [traefik] }\n  migrate: { command: stub migrate, timeout: 60s }\n";
+
 pub(crate) fn config(text: &str) -> Config {
     let files = Files([("config/deploy.yml".to_owned(), text.to_owned())].into());
     let reading = kamal::read("config/deploy.yml", None, &files);

@@ -54,7 +54,12 @@ impl Ended {
 impl StubProject {
     /// Writes the project; only one test at a time has the servers.
     pub(crate) fn new(sandbox: &'static Sandbox, deploy_yml: &str) -> Self {
-        let turn = fs::File::create(std::env::temp_dir().join("runner-tests-servers")).unwrap();
+        Self::of_pool(sandbox, "runner-tests-servers", deploy_yml)
+    }
+
+    /// The same for the servers of a pool of its own.
+    pub(crate) fn of_pool(sandbox: &'static Sandbox, pool: &str, deploy_yml: &str) -> Self {
+        let turn = fs::File::create(std::env::temp_dir().join(pool)).unwrap();
         turn.lock().unwrap();
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("config")).unwrap();
@@ -84,7 +89,49 @@ impl StubProject {
         fs::write(self.path().join("config/deploy.yml"), deploy_yml).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// Writes another file.
+    pub(crate) fn file(&self, path: &str, text: &str) {
+        fs::write(self.path().join(path), text).unwrap();
+    }
+
+    /// Reads a file.
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path().join(path)).unwrap()
+    }
+
+    /// Makes the folder a repository whose one commit has everything but secrets and what runs leave.
+    pub(crate) fn commit(&self) {
+        self.file(".gitignore", ".kamal/secrets\n/workflow.yml\n/.work/\n");
+        for arguments in [
+            &["init", "-q", "-b", "main"][..],
+            &["add", "-A"],
+            &["commit", "-q", "--allow-empty", "-m", "state"],
+        ] {
+            let done = Command::new("git")
+                .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+                .args(arguments)
+                .current_dir(self.path())
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{done:?}");
+        }
+    }
+
+    /// `runner run` of a workflow with one job: the checkout, then these steps.
+    pub(crate) fn workflow(&self, steps: &str) -> Command {
+        let indented = steps.trim().replace('\n', "\n      ");
+        let text = format!(
+            "on: workflow_dispatch\njobs:\n  deploy:\n    runs-on: self-hosted\n    steps:\n      \
+             - uses: actions/checkout@v4\n      {indented}\n"
+        );
+        self.file("workflow.yml", &text);
+        let mut command = self.command(&["run", "workflow.yml"]);
+        command.env("RUNNER_WORK", self.path().join(".work"));
+        command
+    }
+
+    /// The program, ready to be started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
         command
             .args(arguments)
@@ -97,9 +144,40 @@ impl StubProject {
         command
     }
 
+    /// A command in a process namespace of its own: to others it is of another machine, of whose
+    /// processes nobody can say whether they live.
+    pub(crate) fn elsewhere(command: &Command) -> Command {
+        let mut moved = Command::new("unshare");
+        moved
+            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear()
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null());
+        if let Some(folder) = command.get_current_dir() {
+            moved.current_dir(folder);
+        }
+        moved
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().unwrap();
+        Self::ended(&mut self.command(arguments))
+    }
+
+    /// Runs the program to its end with further variables.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+        Self::ended(self.command(arguments).envs(variables.iter().copied()))
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn ended(command: &mut Command) -> Ended {
+        let output = command.output().unwrap();
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains(TOKEN), "a secret was printed:\n{text}");
@@ -111,8 +189,12 @@ impl StubProject {
 
     /// Starts the program and waits until it says something.
     pub(crate) fn start_until(&self, arguments: &[&str], word: &str) -> Running {
-        let mut child = self
-            .command(arguments)
+        Self::started_until(&mut self.command(arguments), word)
+    }
+
+    /// Starts a command and waits until it says something.
+    pub(crate) fn started_until(command: &mut Command, word: &str) -> Running {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -16,10 +16,11 @@ use crate::{
         project, settings, write_line, write_note,
     },
     deploy::{
-        self, Begin, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress, ending_words,
+        self, Begin, Ended, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress,
+        ending_words,
     },
     docker::DockerError,
-    release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Running, Spec, rollback_target},
+    release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Spec, rollback_target},
     report::screen,
 };
 
@@ -63,8 +64,21 @@ pub(super) async fn rollback(arguments: &RollbackArguments) -> Result<ExitCode, 
         Err(code) => return Ok(code),
     };
     let unknown = site.spec_of("unknown", None, None)?;
-    let look = deploy::look(&unknown, &site.settings).await;
-    let abandon = hosts(&arguments.abandon);
+    let mut begin = Begin::new(Kind::Rollback);
+    begin.abandon = hosts(&arguments.abandon);
+    let (look, ended) = if arguments.plan {
+        (deploy::look(&unknown, &site.settings).await, None)
+    } else {
+        match settle(&site, &unknown, &begin, &arguments.site).await {
+            Ok(settled) => settled,
+            Err(error) => return Ok(refused(&error, &site)),
+        }
+    };
+    let wanted = arguments.version.as_deref().map(ReleaseVersion::from);
+    if let Some(ended) = ended.filter(|ended| ended.is_rollback_to(wanted.as_ref())) {
+        write_line(&format!("rolled back to `{}`", ended.version));
+        return Ok(ExitCode::Success);
+    }
     if let Some((host, error)) = look.away.iter().find(|(host, _)| *host == unknown.primary) {
         return Err(
             CliError::new(ErrorKind::Environment, format!("`{host}` is not reachable"))
@@ -72,8 +86,7 @@ pub(super) async fn rollback(arguments: &RollbackArguments) -> Result<ExitCode, 
         );
     }
     let driver = driver_of(&look, &unknown);
-    let wanted = arguments.version.as_deref().map(ReleaseVersion::from);
-    let running = running(&look, &unknown);
+    let running = look.running(&unknown);
     let history = look.history(&unknown.primary);
     let line = rollback_target(history, running.as_ref(), wanted.as_ref()).map_err(|error| {
         CliError::new(ErrorKind::Invalid, "there is no release to go back to")
@@ -85,9 +98,23 @@ pub(super) async fn rollback(arguments: &RollbackArguments) -> Result<ExitCode, 
     if arguments.plan {
         return plan(&site, spec, Kind::Rollback).await;
     }
-    let mut begin = Begin::new(Kind::Rollback);
-    begin.abandon = abandon;
     Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
+}
+
+/// Looks at the servers once whatever was left open there is ended.
+async fn settle(
+    site: &Site,
+    any: &Spec,
+    begin: &Begin,
+    arguments: &SiteArguments,
+) -> Result<(Look, Option<Ended>), OpenError> {
+    let progress: Arc<dyn Progress> = Arc::new(Printer {
+        verbose: arguments.verbose,
+    });
+    let stop = Stop::default();
+    let (begin, settings) = (begin.clone(), site.settings.clone());
+    let work = deploy::settle(any, begin, settings, progress, &stop.cancel);
+    stop::with_signals(&stop, Box::pin(work)).await
 }
 
 /// Prepares the servers, then deploys.
@@ -133,26 +160,6 @@ fn driver_of(look: &Look, spec: &Spec) -> Option<String> {
     found.next()
 }
 
-/// What runs: the container of the primary role that requests reach, else the newest that runs.
-fn running(look: &Look, spec: &Spec) -> Option<Running> {
-    let state = look.observed.host(&spec.primary)?;
-    let route = state.route.as_ref().and_then(|file| file.route.as_ref());
-    let mut containers: Vec<_> = state
-        .containers
-        .iter()
-        .filter(|found| found.ran && !found.accessory && found.release.is_some())
-        .collect();
-    containers.sort_by_key(|found| {
-        let routed = route.is_some_and(|route| route.uses(&found.id));
-        (!routed, std::cmp::Reverse(found.created))
-    });
-    let found = containers.first()?;
-    Some(Running {
-        release: found.release.clone()?,
-        digest: found.image.clone(),
-    })
-}
-
 async fn plan(site: &Site, spec: Spec, kind: Kind) -> Result<ExitCode, CliError> {
     match deploy::preview(spec, kind, &site.settings).await {
         Ok(preview) => {
@@ -178,9 +185,9 @@ async fn end_left_open(
     let stop = Stop::default();
     let work = deploy::end_left_open(spec, begin, site.settings.clone(), progress, &stop.cancel);
     match stop::with_signals(&stop, Box::pin(work)).await {
-        Ok(()) => Ok(ExitCode::Success),
+        Ok(_) => Ok(ExitCode::Success),
         Err(OpenError::NothingOpen) => {
-            write_line("no transaction is open");
+            write_line("no transaction is open: there is nothing to undo or to finish");
             Ok(ExitCode::Success)
         }
         Err(error) => Ok(refused(&error, site)),

@@ -3,7 +3,7 @@
 use super::{
     forward::{Blocked, target},
     history::{HistoryLine, Outcome},
-    ids::{HostName, TransactionId},
+    ids::{Fence, HostName, TransactionId},
     journal::{HostBaseline, Journal},
     observed::{Found, HostState, Observed},
     op::{Op, Stage, Verb},
@@ -11,11 +11,14 @@ use super::{
     paths,
     phase::Phase,
     route::service_name,
+    spec::{DrainMode, Duty},
     time::Millis,
 };
 
 /// How long a migration has to end when it is told to.
 const MIGRATION_STOP: Millis = Millis::from_secs(10);
+/// How long requests that the proxy took before its change have to reach a container.
+const SETTLE: Millis = Millis::from_secs(1);
 
 /// Plans the way back to the baseline, on every host that was seen.
 ///
@@ -33,6 +36,7 @@ pub fn backward(journal: &Journal, observed: &Observed) -> Result<Vec<Stage>, Bl
         .filter_map(|host| Host::of(journal, observed, host))
         .collect();
     let stages = [
+        all(&hosts, Host::note_undo),
         all(&hosts, Host::stop_migration),
         end_sessions(journal, observed),
         all(&hosts, Host::start_old),
@@ -119,22 +123,49 @@ impl<'a> Host<'a> {
         migrate.is_some_and(|migrate| migrate.container.name == found.name)
     }
 
+    /// Records that an undo has begun, so that nobody carries the transaction on afterwards.
+    ///
+    /// A disk that is full must not keep the way back from being gone.
+    fn note_undo(&self) -> Vec<Op> {
+        let copy = self.state.journal.as_ref();
+        let unnoted = copy.is_some_and(|copy| copy.id == self.journal.id && copy.failure.is_none());
+        if self.journal.failure.is_none() || !unnoted {
+            return Vec::new();
+        }
+        let phase = self.journal.phase;
+        vec![Op::best_effort(self.host, Verb::Record { phase })]
+    }
+
     fn stop_migration(&self) -> Vec<Op> {
         let running = self
             .ours()
             .filter(|found| found.ran && self.is_migration(found));
         running
-            .map(|found| self.stop(found, MIGRATION_STOP))
+            .map(|found| self.stop(found, Millis(0), MIGRATION_STOP))
             .collect()
     }
 
-    fn stop(&self, found: &Found, timeout: Millis) -> Op {
+    fn stop(&self, found: &Found, wait: Millis, timeout: Millis) -> Op {
         let container = target(found);
         self.op(Verb::Stop {
             container,
-            wait: Millis(0),
+            wait,
             timeout,
         })
+    }
+
+    /// How long to wait before a container of ours is told to end: one that requests reached may
+    /// get some that the proxy took before its route led back.
+    fn settles(&self, found: &Found) -> Millis {
+        let spec = &self.journal.spec;
+        let web = spec.containers_of(self.host).any(|container| {
+            container.duty == Duty::Web && Some(&container.role) == found.role.as_ref()
+        });
+        match spec.drain {
+            _ if !web || self.journal.phase < Phase::Switching => Millis(0),
+            DrainMode::Wait => spec.drain_timeout,
+            DrainMode::Term => SETTLE,
+        }
     }
 
     /// Containers that ran when they were found and are down now.
@@ -223,7 +254,9 @@ impl<'a> Host<'a> {
         let running = self
             .ours()
             .filter(|found| found.ran && !self.is_migration(found));
-        running.map(|found| self.stop(found, timeout)).collect()
+        running
+            .map(|found| self.stop(found, self.settles(found), timeout))
+            .collect()
     }
 
     fn remove_ours(&self) -> Vec<Op> {
@@ -262,8 +295,9 @@ fn files_of<'a>(state: &'a HostState, id: &'a TransactionId) -> impl Iterator<It
 
 /// Plans the removal of what undone transactions left behind, as on a host that was away then.
 ///
-/// A container that a route leads to stays, whatever the history says.
-pub fn leftovers(observed: &Observed) -> Vec<Stage> {
+/// A host that comes back with the record of such a transaction is put back by that record; `fence`
+/// is the one that was raised there. Without the record, a container that a route leads to stays.
+pub fn leftovers(observed: &Observed, fence: Fence) -> Vec<Stage> {
     let lines = observed.hosts.values().flat_map(|host| &host.history);
     let undone = |line: &HistoryLine| line.outcome == Outcome::Undone;
     let mut ids: Vec<_> = lines
@@ -272,15 +306,41 @@ pub fn leftovers(observed: &Observed) -> Vec<Stage> {
         .collect();
     ids.sort();
     ids.dedup();
-    let (mut stops, mut removals) = (Vec::new(), Vec::new());
+    let records: Vec<(&HostName, Journal)> = observed
+        .hosts
+        .iter()
+        .filter_map(|(host, state)| {
+            let copy = state.journal.as_ref()?;
+            let open = ids.contains(&copy.id) && !copy.is_committed();
+            let fenced = |copy: &Journal| Journal {
+                fence,
+                ..copy.clone()
+            };
+            open.then(|| (host, fenced(copy)))
+        })
+        .collect();
+    let returned: Vec<_> = records
+        .iter()
+        .filter_map(|(host, journal)| Host::of(journal, observed, host))
+        .collect();
+    let (mut stops, mut removals) = (
+        all(&returned, Host::stop_ours),
+        all(&returned, Host::remove_ours),
+    );
     for (host, state) in &observed.hosts {
         for id in &ids {
-            if state.leads_to(id) {
+            let by_record = records
+                .iter()
+                .any(|(known, journal)| *known == host && journal.id == *id);
+            if state.leads_to(id) && !by_record {
                 continue;
             }
             if state.journal.as_ref().is_some_and(|copy| copy.id == *id) {
                 let transaction = id.clone();
                 removals.push(Op::new(host, Verb::RemoveJournal { transaction }));
+            }
+            if by_record {
+                continue;
             }
             for found in state.made_by(id) {
                 let container = target(found);
@@ -308,5 +368,13 @@ pub fn leftovers(observed: &Observed) -> Vec<Stage> {
             ops,
         })
     };
-    [stops, removals].into_iter().filter_map(stage).collect()
+    let stages = [
+        all(&returned, Host::start_old),
+        all(&returned, Host::await_old),
+        all(&returned, Host::route_back),
+        all(&returned, Host::await_route),
+        stops,
+        removals,
+    ];
+    stages.into_iter().filter_map(stage).collect()
 }

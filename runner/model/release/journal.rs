@@ -85,6 +85,9 @@ pub struct Failure {
     pub phase: Phase,
     /// The reason, for people; already masked.
     pub reason: String,
+    /// When it failed, by the holder's clock.
+    #[serde(default)]
+    pub at: UnixMillis,
 }
 
 /// What the migration did to the schema version.
@@ -188,6 +191,12 @@ impl Journal {
                 let passed = after.at.0.saturating_sub(before.at.0);
                 seconds.insert(after.phase, super::time::Millis(passed));
             }
+        }
+        if let (Some(failure), Some(last)) = (&self.failure, self.reached.last())
+            && failure.phase > last.phase
+        {
+            let passed = failure.at.0.saturating_sub(last.at.0);
+            seconds.insert(failure.phase, super::time::Millis(passed));
         }
         HistoryLine {
             format: FORMAT,

@@ -192,15 +192,21 @@ impl Observed {
 
     /// The open transaction: the primary host's word, or the furthest copy where it is gone.
     ///
-    /// A copy of a transaction that some history knows as ended does not count.
+    /// A copy of a transaction that some history knows as ended does not count, nor does the word of
+    /// a primary host that was struck from it.
     pub fn open_transaction(&self, primary: &HostName) -> Option<&Journal> {
+        let lines = || self.hosts.values().flat_map(|host| &host.history);
         if let Some(state) = self.host(primary) {
-            return state.journal.as_ref();
+            let struck = |journal: &&Journal| {
+                lines().any(|line| {
+                    line.transaction.as_ref() == Some(&journal.id)
+                        && line.abandoned.contains(primary)
+                })
+            };
+            return state.journal.as_ref().filter(|journal| !struck(journal));
         }
-        let ended = |journal: &&Journal| {
-            let mut lines = self.hosts.values().flat_map(|host| &host.history);
-            lines.any(|line| line.transaction.as_ref() == Some(&journal.id))
-        };
+        let ended =
+            |journal: &&Journal| lines().any(|line| line.transaction.as_ref() == Some(&journal.id));
         let copies = self.hosts.values().filter_map(|host| host.journal.as_ref());
         let open = copies.filter(|journal| !ended(journal));
         open.max_by_key(|journal| (journal.fence, journal.phase))

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use thiserror::Error;
 
 use super::{
-    history::HistoryLine,
+    history::{HistoryLine, Outcome},
     ids::{ContainerName, Fence, HostName, TransactionId},
     journal::{Baseline, FORMAT, Holder, HostBaseline, Journal, Kind, Reached},
     lock::{Lease, LockDetails},
@@ -111,11 +111,11 @@ pub enum Problem {
     },
 }
 
-/// The hosts to probe: the release's, and those of the last release that was recorded.
+/// The hosts to probe: the release's, those of the last one that succeeded, and those where an undo
+/// since then may have left something.
 pub fn hosts_to_probe(spec: &Spec, history: &[HistoryLine]) -> Vec<HostName> {
     let mut hosts = spec.hosts();
-    let last = history.iter().rev().find(|line| line.kind.is_some());
-    for host in last.into_iter().flat_map(|line| &line.hosts) {
+    for host in since_success(history).flat_map(|line| &line.hosts) {
         if !hosts.contains(host) {
             hosts.push(host.clone());
         }
@@ -123,13 +123,22 @@ pub fn hosts_to_probe(spec: &Spec, history: &[HistoryLine]) -> Vec<HostName> {
     hosts
 }
 
-/// The hosts to lock, in this order: the last release's primary before a new one.
+/// The hosts to lock, in this order: the primary of the last release that succeeded before a new one.
 pub fn hosts_to_lock(spec: &Spec, history: &[HistoryLine]) -> Vec<HostName> {
-    let last = history.iter().rev().find(|line| line.kind.is_some());
-    let old = last
+    let old = since_success(history)
+        .next()
         .map(|line| &line.primary)
         .filter(|old| **old != spec.primary);
     old.into_iter().chain([&spec.primary]).cloned().collect()
+}
+
+/// The last transaction that succeeded and all that were undone after it, oldest first.
+fn since_success(history: &[HistoryLine]) -> impl Iterator<Item = &HistoryLine> {
+    let last = history
+        .iter()
+        .rposition(|line| line.kind.is_some() && line.outcome == Outcome::Succeeded);
+    let lines = history.iter().skip(last.unwrap_or_default());
+    lines.filter(|line| line.kind.is_some())
 }
 
 /// The operations that take the lock and raise the fence; they come before the final probe.

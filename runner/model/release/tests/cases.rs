@@ -2,9 +2,9 @@
 
 use super::world::{ROUTE, World};
 use crate::release::{
-    Blocked, ContainerName, Difference, Failure, Fence, HostName, Journal, Kind, Outcome, Phase,
-    PlanError, Problem, Spec, Stage, UnixMillis, Verb, backward, close, forward, hosts_to_lock,
-    hosts_to_probe, leftovers, preflight, samples, verify_undone,
+    Blocked, ContainerName, Difference, Failure, Fence, HostName, Journal, Kind, Millis, Outcome,
+    Phase, PlanError, Problem, Reached, Spec, Stage, UnixMillis, Verb, backward, close, forward,
+    hosts_to_lock, hosts_to_probe, leftovers, preflight, samples, verify_undone,
 };
 
 fn deployed(spec: Spec) -> World {
@@ -399,13 +399,24 @@ fn an_undo_with_a_host_away_does_the_others_and_names_it() {
     let stages = close(&journal, &world.observe(), &line);
     world.run(&stages, &journal);
 
-    // The host comes back routed to the undone release: it is not cut off, only reported.
+    // The host comes back routed to the undone release: its own record puts it back.
     world.away.clear();
-    assert_eq!(leftovers(&world.observe()), []);
+    let mut back = world.clone();
+    let next = back.open("t3", samples::fleet("v3"));
+    let fence = next.fence;
+    let stages = leftovers(&back.observe(), fence);
+    back.run(&stages, &next);
+    assert_eq!(verify_undone(&journal, &back.observe()), []);
+    assert_eq!(back.server("h2").journal, None);
+    assert_eq!(back.observe().open_transaction(&"h2".into()), None);
+
+    // Without the record it is not cut off, only reported.
+    world.server("h2").journal = None;
+    assert_eq!(leftovers(&world.observe(), fence), []);
     let way_back = journal.spec.paths().way_back(&journal.id);
     let text = world.server("h2").files[&way_back].clone();
     world.server("h2").files.insert(ROUTE.to_owned(), text);
-    let lines = verbs(&leftovers(&world.observe()));
+    let lines = verbs(&leftovers(&world.observe(), fence));
     assert!(
         lines.contains(&"h2: stop `shop-web-v2` (at most 10s)".to_owned()),
         "{lines:?}"
@@ -428,6 +439,75 @@ fn with_the_primary_gone_the_furthest_copy_speaks() {
 }
 
 #[test]
+fn a_primary_that_was_struck_is_not_believed_when_it_comes_back() {
+    let mut world = deployed(samples::fleet("v1"));
+    let mut journal = advance(&mut world, "t2", samples::fleet("v2"), Phase::Switched);
+    let primary: HostName = "h1".into();
+    assert!(world.observe().open_transaction(&primary).is_some());
+    journal.abandon(primary.clone());
+    let line = journal.history_line(Outcome::Undone, None, UnixMillis(0));
+    world.server("h2").history.push(line);
+    assert_eq!(world.observe().open_transaction(&primary), None);
+}
+
+#[test]
+fn an_undo_is_recorded_before_it_changes_anything_and_cannot_be_carried_on() {
+    let mut world = deployed(samples::fleet("v1"));
+    let mut journal = advance(&mut world, "t2", samples::fleet("v2"), Phase::Switched);
+    journal.failure = Some(Failure {
+        phase: Phase::Baked,
+        reason: "503".to_owned(),
+        at: UnixMillis(0),
+    });
+    let stages = backward(&journal, &world.observe()).unwrap();
+    let first = &verbs(&stages)[..2];
+    assert!(
+        first.iter().all(|line| line.contains("record")),
+        "{first:?}"
+    );
+    world.run(&stages[..1], &journal);
+    let copy = world.server("h2").journal.clone().unwrap();
+    assert_eq!(copy.failure, journal.failure);
+    let again = verbs(&backward(&journal, &world.observe()).unwrap());
+    assert!(
+        !again.iter().any(|line| line.contains("record")),
+        "{again:?}"
+    );
+    let carried_on = forward(&copy, &world.observe(), Phase::Finished);
+    assert!(matches!(carried_on, Err(Blocked::Failed { .. })));
+}
+
+#[test]
+fn the_history_says_how_long_the_phase_took_that_failed() {
+    let mut world = deployed(samples::fleet("v1"));
+    let mut journal = advance(&mut world, "t2", samples::fleet("v2"), Phase::Booted);
+    journal.reached = vec![
+        Reached {
+            phase: Phase::Opened,
+            at: UnixMillis(1000),
+        },
+        Reached {
+            phase: Phase::Booted,
+            at: UnixMillis(1500),
+        },
+    ];
+    journal.failure = Some(Failure {
+        phase: Phase::Healthy,
+        reason: "503".to_owned(),
+        at: UnixMillis(31_500),
+    });
+    let line = journal.history_line(Outcome::Undone, None, UnixMillis(40_000));
+    let phases: Vec<_> = line.phases.into_iter().collect();
+    assert_eq!(
+        phases,
+        [
+            (Phase::Booted, Millis(500)),
+            (Phase::Healthy, Millis(30_000))
+        ]
+    );
+}
+
+#[test]
 fn a_copy_of_an_ended_transaction_is_not_taken_for_an_open_one() {
     let mut world = deployed(samples::fleet("v1"));
     let journal = advance(&mut world, "t2", samples::fleet("v2"), Phase::Finished);
@@ -444,6 +524,7 @@ fn a_failed_phase_ends_the_transaction() {
     journal.failure = Some(Failure {
         phase: Phase::Healthy,
         reason: "503".to_owned(),
+        at: UnixMillis(0),
     });
     let later = forward(&journal, &world.observe(), Phase::Switched);
     let failed = Blocked::Failed {
@@ -496,6 +577,20 @@ fn hosts_of_the_last_release_are_probed_too() {
     let history = &world.servers["h1"].history;
     let hosts = hosts_to_probe(&samples::single("v2"), history);
     assert_eq!(hosts, ["h1".into(), "h2".into()]);
+}
+
+#[test]
+fn an_undone_deploy_does_not_make_the_next_one_forget_a_host() {
+    let mut world = deployed(samples::fleet("v1"));
+    let journal = world.open("t2", samples::single("v2"));
+    let undone = journal.history_line(Outcome::Undone, None, UnixMillis(0));
+    let mut history = world.servers["h1"].history.clone();
+    history.push(undone);
+    let hosts = hosts_to_probe(&samples::single("v2"), &history);
+    assert_eq!(hosts, ["h1".into(), "h2".into()]);
+    let mut moved = samples::single("v2");
+    moved.primary = "h3".into();
+    assert_eq!(hosts_to_lock(&moved, &history), ["h1".into(), "h3".into()]);
 }
 
 #[test]
