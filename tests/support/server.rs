@@ -96,7 +96,14 @@ impl Server {
             self.path().join("bare.git").display(),
             self.config
         );
-        self.write("runner.toml", &config);
+        // A server that starts meanwhile must not read half of it.
+        if fs::read_to_string(self.path().join("runner.toml"))
+            .ok()
+            .as_ref()
+            != Some(&config)
+        {
+            self.write("runner.toml", &config);
+        }
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
         command
             .args(arguments)
