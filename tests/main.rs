@@ -32,6 +32,8 @@ mod eval;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod github;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod own_image;

@@ -39,6 +39,17 @@ pub struct RunDocument {
     pub is_fork: bool,
     /// The names of the jobs that a later attempt runs once more; `None` is all of them.
     pub again: Option<BTreeSet<String>>,
+    /// How GitHub is told of it; `None` where it is not.
+    pub report: Option<Report>,
+}
+
+/// How GitHub is told of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The commit beside which the run is shown: of a pull request the newest of its own.
+    pub sha: String,
+    /// Where this server's pages are seen from outside.
+    pub public_url: Option<String>,
 }
 
 /// Something that happened in a run and decides what comes next.
@@ -70,6 +81,7 @@ impl RunDocument {
             only: None,
             is_fork: false,
             again: None,
+            report: None,
         }
     }
 

@@ -30,6 +30,14 @@ pub struct Repository {
     pub secrets: BTreeMap<String, String>,
     /// Its configuration variables.
     pub vars: BTreeMap<String, String>,
+    /// The branch whose workflows count where an event names none.
+    pub default_branch: String,
+    /// Whether GitHub is told of its runs.
+    pub reports: bool,
+    /// Where this server's pages are seen from outside.
+    pub public_url: Option<String>,
+    /// Whether pull requests from forks run, without secrets.
+    pub runs_forks: bool,
 }
 
 impl Repository {
@@ -44,6 +52,10 @@ impl Repository {
             folder: None,
             secrets: BTreeMap::new(),
             vars: BTreeMap::new(),
+            default_branch: "main".to_owned(),
+            reports: false,
+            public_url: None,
+            runs_forks: false,
         }
     }
 

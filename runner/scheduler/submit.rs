@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::admission::{dispatch_inputs, skip_reason};
 use super::context::{RunContext, github_context};
-use super::document::RunDocument;
+use super::document::{Report, RunDocument};
 use super::ledger::{Ledger, LedgerError, NewRun};
 use super::repository::{Repository, WORKFLOW_FOLDERS};
 use super::source::{ReadError, parse_workflow};
@@ -39,6 +39,15 @@ pub struct Incoming {
     pub inputs: Object,
     /// Whether it comes from a fork.
     pub is_fork: bool,
+}
+
+impl Incoming {
+    /// Returns the commit beside which runs are shown: of a pull request the newest of its own, not
+    /// the one that a merge would make.
+    fn shown_sha(&self) -> &str {
+        let head = self.event.text(&["pull_request", "head", "sha"]);
+        head.unwrap_or(&self.sha)
+    }
 }
 
 /// An event could not be taken in.
@@ -229,6 +238,10 @@ fn described(
     document.vars = Json::from(&repository.vars_value());
     document.inputs = Json::from(inputs);
     document.is_fork = incoming.is_fork;
+    document.report = repository.reports.then(|| Report {
+        sha: incoming.shown_sha().to_owned(),
+        public_url: repository.public_url.clone(),
+    });
     NewRun {
         repository: repository.name.clone(),
         name: masked(name),

@@ -9,7 +9,7 @@ use crate::run::{Attempt, Conclusion, DeployOutcome, Fence, JobKey, RunId, Statu
 
 const COLUMNS: &str = "run, attempt, job, repository, id, name, needs, labels, is_ready, status, conclusion, reason, \
      deploy, outputs, is_timed_out, is_kept, position, fence, machine, lease_until, cancel_level, \
-     concurrency_group, created_at, started_at, milliseconds";
+     concurrency_group, created_at, started_at, milliseconds, environment, environment_url";
 
 /// A job as it is stored.
 #[derive(Debug, Clone)]
@@ -58,6 +58,10 @@ pub struct JobRow {
     pub cancel_level: u32,
     /// Its concurrency group.
     pub concurrency_group: Option<String>,
+    /// The environment that it deploys to.
+    pub environment: Option<String>,
+    /// Where that can be looked at.
+    pub environment_url: Option<String>,
     /// When it was planned.
     pub created_at: Timestamp,
     /// When it began.
@@ -108,6 +112,8 @@ impl JobRow {
             lease_until: time("lease_until"),
             cancel_level: small(row.get("cancel_level")),
             concurrency_group: row.get("concurrency_group"),
+            environment: row.get("environment"),
+            environment_url: row.get("environment_url"),
             created_at: Timestamp(row.get("created_at")),
             started_at: time("started_at"),
             milliseconds: row.get::<Option<i64>, _>("milliseconds").map(unsigned),
@@ -181,8 +187,8 @@ impl Transaction {
         sqlx::query(
             "UPDATE jobs SET labels = $1, is_ready = $2, status = $3, conclusion = $4, reason = $5, deploy = $6, \
              outputs = $7, is_timed_out = $8, is_kept = $9, position = $10, fence = $11, machine = $12, \
-             lease_until = $13, cancel_level = $14, concurrency_group = $15, started_at = $16, milliseconds = $17 \
-             WHERE run = $18 AND attempt = $19 AND job = $20",
+             lease_until = $13, cancel_level = $14, concurrency_group = $15, started_at = $16, milliseconds = $17, \
+             environment = $18, environment_url = $19 WHERE run = $20 AND attempt = $21 AND job = $22",
         )
         .bind(texts(&job.labels))
         .bind(i64::from(job.is_ready))
@@ -201,6 +207,8 @@ impl Transaction {
         .bind(&job.concurrency_group)
         .bind(job.started_at.map(|time| time.0))
         .bind(job.milliseconds.map(number))
+        .bind(&job.environment)
+        .bind(&job.environment_url)
         .bind(key(&job.run))
         .bind(i64::from(job.attempt.0))
         .bind(i64::from(job.job.0))

@@ -8,15 +8,23 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use super::Store;
 
 /// The newest version of the schema.
-pub const LATEST: i64 = 1;
+pub const LATEST: i64 = 2;
 
 /// Each version with the way to it and the way back.
-const STEPS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "runs",
-    include_str!("schema/0001_runs.sql"),
-    include_str!("schema/0001_runs.down.sql"),
-)];
+const STEPS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "runs",
+        include_str!("schema/0001_runs.sql"),
+        include_str!("schema/0001_runs.down.sql"),
+    ),
+    (
+        2,
+        "github",
+        include_str!("schema/0002_github.sql"),
+        include_str!("schema/0002_github.down.sql"),
+    ),
+];
 
 /// Brings the schema to a version, up or down.
 ///

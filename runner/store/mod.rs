@@ -5,10 +5,12 @@
 //! [`Transaction`] is the only thing that writes; SQLite gives it the one write lock from its start,
 //! so that a transaction that read never finds that somebody else wrote in between.
 
+mod deliveries;
 mod error;
 mod events;
 mod jobs;
 mod migrations;
+mod posts;
 mod runs;
 
 use std::path::Path;
@@ -17,10 +19,12 @@ use std::time::Duration;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Row as _};
 
+pub use deliveries::DeliveryRow;
 pub use error::StoreError;
 pub use events::EventRow;
 pub use jobs::{ClaimedJob, JobRow};
 pub use migrations::{LATEST, migrate_to};
+pub use posts::PostRow;
 pub use runs::{RunFilter, RunRow};
 
 /// How long a writer waits for another one.

@@ -1,7 +1,11 @@
-//! Where events come from: a look at the repositories every now and then.
+//! Where events come from: looks at the repositories, and what GitHub delivers.
 
+mod delivery;
+mod inbox;
 mod poll;
 mod push;
 
+pub use delivery::{CommitSource, Described, describe};
+pub use inbox::Inbox;
 pub use poll::{Poll, PollError, look};
 pub use push::push_event;

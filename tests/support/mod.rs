@@ -1,6 +1,8 @@
 //! What the tests of several rooms need.
 
 pub(crate) mod found;
+pub(crate) mod github;
+pub(crate) mod http;
 pub(crate) mod images;
 pub(crate) mod process;
 pub(crate) mod project;

@@ -13,6 +13,9 @@ pub(crate) struct Server {
     folder: tempfile::TempDir,
     child: Option<Child>,
     config: String,
+    /// The table `[server]`, if there is one.
+    http: Option<String>,
+    poll: &'static str,
 }
 
 /// The jobs of these tests end at once where nothing holds them: a file `go` in this folder lets
@@ -27,6 +30,8 @@ impl Server {
             folder: tempfile::tempdir().unwrap(),
             child: None,
             config: String::new(),
+            http: None,
+            poll: "100ms",
         };
         server.git_in(".", &["init", "-q", "--bare", "-b", "main", "bare.git"]);
         server.git_in(".", &["init", "-q", "-b", "main", "tree"]);
@@ -42,6 +47,28 @@ impl Server {
     pub(crate) fn configure(mut self, more: &str) -> Self {
         self.config.push_str(more);
         self
+    }
+
+    /// Answers by HTTP, on a free port, with these lines more in `[server]`.
+    pub(crate) fn configure_server(mut self, more: &str) -> Self {
+        self.http = Some(format!("[server]\nlisten = \"127.0.0.1:0\"\n{more}"));
+        self
+    }
+
+    /// Looks at the repository this often.
+    pub(crate) fn polls(mut self, every: &'static str) -> Self {
+        self.poll = every;
+        self
+    }
+
+    /// Returns where the server listens that was started last.
+    pub(crate) fn address(&self) -> String {
+        self.wait_for("the server to listen", || {
+            let log = self.log();
+            let (_, address) = log.rsplit_once("listening at http://")?;
+            let (address, _) = address.split_once('\n')?;
+            Some(address.to_owned())
+        })
     }
 
     /// Returns where everything lies.
@@ -92,8 +119,10 @@ impl Server {
     /// Returns a command of the program with the configuration of this server.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let config = format!(
-            "data = \"data\"\nslots = 2\n[[repository]]\nname = \"acme/demo\"\nurl = \"{}\"\npoll = \"100ms\"\n{}",
+            "data = \"data\"\nslots = 2\n{}[[repository]]\nname = \"acme/demo\"\nurl = \"{}\"\npoll = \"{}\"\n{}",
+            self.http.as_deref().unwrap_or_default(),
             self.path().join("bare.git").display(),
+            self.poll,
             self.config
         );
         // A server that starts meanwhile must not read half of it.

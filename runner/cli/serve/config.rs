@@ -1,6 +1,7 @@
 //! `runner.toml`: which repositories are watched, and how.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::scheduler::Repository;
 /// How often a repository is looked at where the file does not say it.
 const POLL: Duration = Duration::from_secs(30);
 
+/// The API that is told of runs where the file does not say which.
+const GITHUB_API: &str = "https://api.github.com";
+
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -25,8 +29,28 @@ struct Written {
     slots: Option<usize>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    server: Option<WrittenServer>,
     #[serde(default, rename = "repository")]
     repositories: Vec<WrittenRepository>,
+}
+
+/// What is answered by HTTP.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenServer {
+    listen: SocketAddr,
+    public_url: Option<String>,
+    token: Option<Value>,
+}
+
+/// Whether pull requests from forks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Forks {
+    /// They do not.
+    Refuse,
+    /// They run, without secrets.
+    RunWithoutSecrets,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,7 +60,13 @@ struct WrittenRepository {
     url: String,
     poll: Option<String>,
     folder: Option<PathBuf>,
+    default_branch: Option<String>,
+    forks: Option<Forks>,
     token: Option<Value>,
+    #[serde(default)]
+    webhook_secrets: Vec<Value>,
+    api: Option<String>,
+    report: Option<bool>,
     ssh_key: Option<PathBuf>,
     secrets_file: Option<PathBuf>,
     #[serde(default)]
@@ -64,8 +94,32 @@ pub(in super::super) struct ServeConfig {
     pub(in super::super) slots: usize,
     /// Labels that are served beside those of every machine.
     pub(in super::super) labels: Labels,
-    /// The repositories, by name, each with the time between two looks.
-    pub(in super::super) repositories: HashMap<String, (Repository, Duration)>,
+    /// The repositories, by name.
+    pub(in super::super) repositories: HashMap<String, Watched>,
+    /// What is answered by HTTP, if anything is.
+    pub(in super::super) server: Option<ServerConfig>,
+}
+
+/// A repository that is watched, and how.
+#[derive(Debug)]
+pub(in super::super) struct Watched {
+    /// The repository.
+    pub(in super::super) repository: Repository,
+    /// The time between two looks.
+    pub(in super::super) poll: Duration,
+    /// The secrets that sign its webhooks.
+    pub(in super::super) webhook_secrets: Vec<String>,
+    /// The API that is told of its runs, with a token.
+    pub(in super::super) api: String,
+}
+
+/// What is answered by HTTP.
+#[derive(Debug)]
+pub(in super::super) struct ServerConfig {
+    /// Where it listens.
+    pub(in super::super) listen: SocketAddr,
+    /// What its pages are asked with.
+    pub(in super::super) token: Option<String>,
 }
 
 /// Whether the values of secrets are read: who only looks needs none.
@@ -107,6 +161,10 @@ impl ServeConfig {
             |what: String| CliError::new(ErrorKind::Invalid, format!("{}: {what}", path.display()));
         let data = folder.join(written.data.unwrap_or_else(|| PathBuf::from(".runner")));
         let mirrors = data.join("mirrors");
+        let server = match written.server {
+            Some(server) => Some(server.read(&folder, values)?),
+            None => None,
+        };
         let mut repositories = HashMap::new();
         for written in written.repositories {
             if written.name.split('/').count() != 2 || written.name.contains("..") {
@@ -125,11 +183,9 @@ impl ServeConfig {
                 })?,
             };
             let name = written.name.clone();
-            let repository = repository(written, &mirrors, &folder, values)?;
-            if repositories
-                .insert(name.clone(), (repository, poll))
-                .is_some()
-            {
+            let public_url = server.as_ref().and_then(|(_, url)| url.clone());
+            let watched = watched(written, (&mirrors, &folder), (poll, public_url), values)?;
+            if repositories.insert(name.clone(), watched).is_some() {
                 return Err(invalid(format!("{name} is there twice")));
             }
         }
@@ -150,6 +206,7 @@ impl ServeConfig {
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
             labels,
             repositories,
+            server: server.map(|(server, _)| server),
         })
     }
 
@@ -164,7 +221,7 @@ impl ServeConfig {
                 _ => None,
             },
         };
-        found.map(|(repository, _)| repository).ok_or_else(|| {
+        found.map(|watched| &watched.repository).ok_or_else(|| {
             CliError::new(
                 ErrorKind::Usage,
                 name.map_or_else(
@@ -180,22 +237,58 @@ impl ServeConfig {
     }
 }
 
-fn repository(
+impl WrittenServer {
+    /// Returns what is answered, and where that is seen from outside.
+    fn read(
+        self,
+        folder: &Path,
+        values: Values,
+    ) -> Result<(ServerConfig, Option<String>), CliError> {
+        let token = match &self.token {
+            Some(token) if values == Values::Read => Some(token.read("server.token", folder)?),
+            _ => None,
+        };
+        let server = ServerConfig {
+            listen: self.listen,
+            token,
+        };
+        Ok((server, self.public_url))
+    }
+}
+
+fn watched(
     written: WrittenRepository,
-    mirrors: &Path,
-    folder: &Path,
+    (mirrors, folder): (&Path, &Path),
+    (poll, public_url): (Duration, Option<String>),
     values: Values,
-) -> Result<Repository, CliError> {
+) -> Result<Watched, CliError> {
     let mut repository = Repository::new(&written.name, &written.url, mirrors);
+    repository.public_url = public_url;
+    repository.runs_forks = written.forks == Some(Forks::RunWithoutSecrets);
+    // GitHub is told where it can be: by whoever has a token for it.
+    repository.reports = written.report.unwrap_or(written.token.is_some());
+    if let Some(branch) = &written.default_branch {
+        repository.default_branch.clone_from(branch);
+    }
+    let api = written.api.clone().unwrap_or_else(|| GITHUB_API.to_owned());
     repository.vars = written.vars;
     repository.folder = written.folder.map(|path| folder.join(path));
     repository.credentials.ssh_key = written.ssh_key.map(|path| folder.join(path));
     if values == Values::Left {
-        return Ok(repository);
+        return Ok(Watched {
+            repository,
+            poll,
+            webhook_secrets: Vec::new(),
+            api,
+        });
     }
     let what = |name: &str| format!("`{name}` of {}", written.name);
     if let Some(token) = &written.token {
         repository.credentials.token = Some(token.read(&what("token"), folder)?);
+    }
+    let mut webhook_secrets = Vec::new();
+    for secret in &written.webhook_secrets {
+        webhook_secrets.push(secret.read(&what("webhook-secrets"), folder)?);
     }
     let file = written.secrets_file.map(|path| folder.join(path));
     repository.secrets = file_pairs(file.as_deref())?.into_iter().collect();
@@ -203,7 +296,12 @@ fn repository(
         let text = value.read(&what(&format!("secrets.{name}")), folder)?;
         repository.secrets.insert(name.clone(), text);
     }
-    Ok(repository)
+    Ok(Watched {
+        repository,
+        poll,
+        webhook_secrets,
+        api,
+    })
 }
 
 impl Value {

@@ -83,6 +83,13 @@ slots = 2
 # gpu = "host"
 # ubuntu-latest = "docker:node:22"
 
+# Where GitHub delivers webhooks (POST /webhooks/github) and where runs are looked at (/). Without a token only this machine sees the
+# pages.
+# [server]
+# listen = "127.0.0.1:8080"
+# public-url = "https://ci.example.com"
+# token = {{ env = "RUNNER_TOKEN" }}
+
 [[repository]]
 name = "{name}"
 url = "{url}"
@@ -91,10 +98,15 @@ poll = "30s"
 # The folder with .kamal/secrets and the files that it reads: they are in no commit.
 folder = "{}"
 
-# A token for HTTPS, also what workflows get as secrets.GITHUB_TOKEN.
+# A token: for HTTPS, for statuses and deployments on GitHub, and what workflows get as secrets.GITHUB_TOKEN.
 # token = {{ env = "GITHUB_TOKEN" }}
 # ... or a key for SSH.
 # ssh-key = "/etc/runner/deploy_key"
+
+# What signs the webhooks; several while one is replaced.
+# webhook-secrets = [{{ env = "WEBHOOK_SECRET" }}]
+# Whether pull requests from forks run: "refuse", or "run-without-secrets".
+# forks = "refuse"
 
 # The secrets of workflows: NAME=value lines, and single ones.
 # secrets-file = "/etc/runner/secrets"

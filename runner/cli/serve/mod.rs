@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +23,15 @@ use super::stop::watch_signals;
 use super::{settings, write_line, write_note};
 use crate::event::TriggerEvent;
 use crate::expression::Object;
+use crate::github::GitHub;
 use crate::process;
-use crate::scheduler::{Incoming, JobSurroundings, Repository, Worker, run_ordered, submit};
-use crate::trigger::Poll;
+use crate::scheduler::{
+    Incoming, JobSurroundings, Ledger, Outbox, Repository, Worker, run_ordered, submit,
+};
+use crate::server::{Site, Templates, answer};
+use crate::trigger::{Inbox, Poll};
 use arguments::{DispatchArguments, ServeArguments};
-use config::{ServeConfig, Values};
+use config::{ServeConfig, ServerConfig, Values, Watched};
 
 pub(super) use init::init;
 
@@ -50,17 +56,12 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         let ledger = machine::open_ledger(&config).await?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let mut watched: Vec<&String> = config.repositories.keys().collect();
-        watched.sort_unstable();
-        for name in watched {
-            if let Some((repository, every)) = config.repositories.get(name) {
-                write_note(&format!(
-                    "watching {name} at {}, every {}",
-                    repository.mirror.shown_url(),
-                    humantime::format_duration(*every)
-                ));
-            }
-        }
+        announce(&config);
+        let repositories: HashMap<String, Repository> = config
+            .repositories
+            .iter()
+            .map(|(name, watched)| (name.clone(), watched.repository.clone()))
+            .collect();
         let worker = Worker {
             ledger: ledger.clone(),
             machine,
@@ -68,20 +69,20 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             spools: config.data.join("spool"),
             work: config.data.join("work"),
             program: (program, vec![OsString::from("job")]),
-            repositories: Arc::new(
-                config
-                    .repositories
-                    .iter()
-                    .map(|(name, (repository, _))| (name.clone(), repository.clone()))
-                    .collect::<HashMap<String, Repository>>(),
-            ),
+            repositories: Arc::new(repositories),
         };
         tasks.spawn(worker.run(stop.clone()));
-        for (repository, every) in config.repositories.into_values() {
+        if let Some(server) = &config.server {
+            listen(&mut tasks, (&config, server), &ledger, &stop).await?;
+        }
+        for watched in config.repositories.into_values() {
+            if let Some(outbox) = outbox(&watched, &ledger)? {
+                tasks.spawn(outbox.run(stop.clone()));
+            }
             let poll = Poll {
                 ledger: ledger.clone(),
-                repository,
-                every,
+                repository: watched.repository,
+                every: watched.poll,
             };
             tasks.spawn(poll.run(stop.clone()));
         }
@@ -103,6 +104,109 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         write_note("stopped; jobs that run go on, and the next server follows them");
         Ok(ExitCode::Success)
     })
+}
+
+/// Begins to answer by HTTP, and to read what is delivered there.
+async fn listen(
+    tasks: &mut JoinSet<()>,
+    (config, server): (&ServeConfig, &ServerConfig),
+    ledger: &Ledger,
+    stop: &CancellationToken,
+) -> Result<(), CliError> {
+    let (site, listener) = site(config, server, ledger).await?;
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        if let Err(error) = answer(site, listener, stopped).await {
+            tracing::error!(%error, "nothing is answered any more");
+        }
+    });
+    let by_name = |watched: &Watched| {
+        let repository = watched.repository.clone();
+        (repository.name.to_lowercase(), repository)
+    };
+    let inbox = Inbox {
+        ledger: ledger.clone(),
+        repositories: Arc::new(config.repositories.values().map(by_name).collect()),
+    };
+    tasks.spawn(inbox.run(stop.clone()));
+    Ok(())
+}
+
+/// Says what is watched.
+fn announce(config: &ServeConfig) {
+    let mut names: Vec<&String> = config.repositories.keys().collect();
+    names.sort_unstable();
+    for name in names {
+        if let Some(watched) = config.repositories.get(name) {
+            write_note(&format!(
+                "watching {name} at {}, every {}",
+                watched.repository.mirror.shown_url(),
+                humantime::format_duration(watched.poll)
+            ));
+        }
+    }
+}
+
+/// Returns what is answered by HTTP, and where it listens.
+async fn site(
+    config: &ServeConfig,
+    server: &ServerConfig,
+    ledger: &Ledger,
+) -> Result<(Arc<Site>, TcpListener), CliError> {
+    let listener = TcpListener::bind(server.listen).await.map_err(|source| {
+        CliError::new(
+            ErrorKind::Environment,
+            format!("nothing can listen at {}", server.listen),
+        )
+        .because(source)
+    })?;
+    let address = listener.local_addr().unwrap_or(server.listen);
+    write_note(&format!("listening at http://{address}"));
+    let secrets = config
+        .repositories
+        .iter()
+        .map(|(name, watched)| (name.to_lowercase(), watched.webhook_secrets.clone()))
+        .collect();
+    let templates = Templates::read().map_err(|error| {
+        CliError::new(ErrorKind::Internal, "the pages cannot be made").because(error)
+    })?;
+    let site = Site {
+        ledger: ledger.clone(),
+        spools: config.data.join("spool"),
+        secrets,
+        token: server.token.clone(),
+        templates,
+    };
+    Ok((Arc::new(site), listener))
+}
+
+/// Returns who tells GitHub of a repository's runs, where it is told.
+fn outbox(watched: &Watched, ledger: &Ledger) -> Result<Option<Outbox>, CliError> {
+    let repository = &watched.repository;
+    let Some(token) = &repository.credentials.token else {
+        return Ok(None);
+    };
+    if !repository.reports {
+        return Ok(None);
+    }
+    let github = GitHub::new(&watched.api, token).map_err(|source| {
+        CliError::new(
+            ErrorKind::Invalid,
+            format!("`api` of {} cannot be used", repository.name),
+        )
+        .because(source)
+    })?;
+    let is_github = watched.api.starts_with("https://");
+    Ok(Some(Outbox {
+        ledger: ledger.clone(),
+        repository: repository.name.clone(),
+        github,
+        pause: if is_github {
+            Duration::from_secs(1)
+        } else {
+            Duration::ZERO
+        },
+    }))
 }
 
 /// The process of a job: what it is to do comes on standard input.

@@ -1,6 +1,7 @@
 //! A job of a file to the jobs that are run: matrix, names, labels.
 
 use super::concurrency::{self, Concurrency};
+use super::environment::{self, Environment};
 use super::matrix::{self, Cell};
 use super::name;
 use super::scope::PlanScope;
@@ -15,6 +16,7 @@ pub(super) struct Expansion {
     pub(super) strategy: Value,
     pub(super) runs_on: Vec<String>,
     pub(super) concurrency: Option<Concurrency>,
+    pub(super) environment: Option<Environment>,
     pub(super) is_fail_fast: bool,
     pub(super) max_parallel: Option<usize>,
     /// `continue-on-error`: its failure does not fail the run.
@@ -32,6 +34,7 @@ impl Expansion {
             strategy: Value::Null,
             runs_on: Vec::new(),
             concurrency: None,
+            environment: None,
             is_fail_fast: false,
             max_parallel: None,
             may_fail: false,
@@ -111,6 +114,7 @@ fn one(
     };
     Ok(Expansion {
         concurrency: concurrency::evaluate(job.concurrency.as_ref(), &scope)?,
+        environment: environment_of(job, &scope)?,
         name: job_name(job, id, &scope, cell),
         matrix,
         strategy,
@@ -120,6 +124,13 @@ fn one(
         may_fail,
         is_announced: false,
     })
+}
+
+fn environment_of(job: &Job, scope: &PlanScope) -> Result<Option<Environment>, String> {
+    match &job.body {
+        JobBody::Steps(body) => environment::evaluate(body.environment.as_ref(), scope),
+        JobBody::Call(_) => Ok(None),
+    }
 }
 
 /// Returns the name on the checks page: a literal one, or the id, with the cell's values behind

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::concurrency::Concurrency;
+use super::environment::Environment;
 use crate::expression::Value;
 use crate::run::JobKey;
 use crate::workflow::{Job, Token, Workflow};
@@ -43,6 +44,8 @@ pub struct JobPlan {
     pub inputs: Value,
     /// The group of which only one may run, if it belongs to one.
     pub concurrency: Option<Concurrency>,
+    /// The environment that it deploys to, if it does.
+    pub environment: Option<Environment>,
     /// Which secrets it may see.
     pub secrets: SecretAccess,
 }

@@ -6,6 +6,7 @@
 
 mod call;
 mod concurrency;
+mod environment;
 mod expand;
 pub mod filter;
 mod frame;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use call::{WorkflowLoader, inputs};
 pub use concurrency::Concurrency;
+pub use environment::Environment;
 pub use job::{CallerContexts, JobPlan, SecretAccess, WorkflowFile};
 pub use linked::{Found, linked};
 pub use preview::PreviewedJob;

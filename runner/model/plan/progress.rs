@@ -582,6 +582,7 @@ impl Progress {
             needs: scope.needs.clone(),
             inputs: frame.inputs.clone(),
             concurrency: instance.expansion.concurrency.clone(),
+            environment: instance.expansion.environment.clone(),
             secrets: frame.secrets.clone(),
         }))
     }

@@ -82,7 +82,7 @@ impl Ledger {
             run.conclusion = Some(Conclusion::Cancelled);
             run.finished_at = Some(self.now());
             tx.update_run(run).await?;
-            return Ok(());
+            return self.tell(tx, run).await;
         }
         if run.cancelled_at.is_some() {
             for mut job in tx.jobs_of(&run.id, run.attempt).await? {
@@ -177,6 +177,7 @@ impl Ledger {
             return self.end_run(tx, run, plan.progress.conclusion()).await;
         }
         tx.update_run(run).await?;
+        self.tell(tx, run).await?;
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.insert((run.id.clone(), run.attempt), plan);
         Ok(())
@@ -211,6 +212,8 @@ impl Ledger {
             lease_until: None,
             cancel_level: 0,
             concurrency_group: None,
+            environment: None,
+            environment_url: None,
             created_at: self.now(),
             started_at: None,
             milliseconds: None,
@@ -231,6 +234,10 @@ impl Ledger {
             return Ok(Some((plan.key, outcome, true)));
         }
         job.labels.clone_from(&plan.runs_on);
+        if let Some(environment) = &plan.environment {
+            job.environment = Some(environment.name.clone());
+            job.environment_url.clone_from(&environment.url);
+        }
         let lacking = self.labels.unserved(&job.labels);
         if !lacking.is_empty() {
             let reason = format!(
@@ -291,6 +298,7 @@ impl Ledger {
         run.deploy = outcome.deploy;
         run.finished_at = Some(self.now());
         tx.update_run(run).await?;
+        self.tell(tx, run).await?;
         if let Some(group) = &run.concurrency_group {
             self.leave_group(tx, &run.repository, group).await?;
         }

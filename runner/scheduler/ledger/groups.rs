@@ -38,7 +38,7 @@ impl Ledger {
         {
             run.status = Status::Pending;
             tx.update_run(&run).await?;
-            return Ok(());
+            return self.tell(tx, &run).await;
         }
         Box::pin(self.begin_run(tx, &mut run)).await
     }

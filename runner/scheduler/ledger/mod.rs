@@ -9,6 +9,8 @@
 
 mod change;
 mod groups;
+mod inbox;
+mod posts;
 mod rerun;
 #[cfg(test)]
 mod tests;
@@ -337,6 +339,7 @@ impl Ledger {
                         run.started_at = run.started_at.or(Some(now));
                         tx.update_run(&run).await?;
                     }
+                    self.tell(&mut tx, &run).await?;
                     let jobs = tx.jobs_of(&run.id, run.attempt).await?;
                     let name = jobs.iter().find(|job| job.job == claimed.job);
                     Some(TakenJob {

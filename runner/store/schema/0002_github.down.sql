@@ -1,0 +1,4 @@
+DROP TABLE posts;
+DROP TABLE deliveries;
+ALTER TABLE jobs DROP COLUMN environment;
+ALTER TABLE jobs DROP COLUMN environment_url;
