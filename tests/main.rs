@@ -47,3 +47,5 @@ mod serve;
 mod ssh;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod verbs;
