@@ -49,3 +49,5 @@ mod serve;
 mod ssh;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod verbs;

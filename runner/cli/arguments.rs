@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::deploy::arguments::{
     AccessoryArguments, AppArguments, DeployArguments, HistoryArguments, LockArguments,
-    ProxyArguments, RollbackArguments, SetupArguments, WhereArguments,
+    ProxyArguments, PruneVerbArguments, RollbackArguments, SetupArguments, WhereArguments,
 };
 use super::serve::arguments::{DispatchArguments, InitArguments, RunsArguments, ServeArguments};
 
@@ -55,6 +55,8 @@ pub(super) enum Verb {
     Accessory(AccessoryArguments),
     /// The proxy in front of the application
     Proxy(ProxyArguments),
+    /// Remove old containers and images of the application from the servers
+    Prune(PruneVerbArguments),
     /// The deploy lock
     Lock(LockArguments),
     /// Print the audit log of the servers

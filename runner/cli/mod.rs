@@ -73,6 +73,7 @@ pub fn main() -> ExitCode {
         Verb::App(arguments) => deploy::app(&runtime, &arguments.verb),
         Verb::Accessory(arguments) => deploy::accessory(&runtime, &arguments.verb),
         Verb::Proxy(arguments) => deploy::proxy(&runtime, &arguments.verb),
+        Verb::Prune(arguments) => deploy::prune(&runtime, &arguments.verb),
         Verb::Lock(arguments) => deploy::lock(&runtime, &arguments.verb),
         Verb::Audit(place) => deploy::audit(&runtime, &place),
         Verb::History(arguments) => deploy::history(&runtime, &arguments),
@@ -97,6 +98,12 @@ pub fn main() -> ExitCode {
 fn write_line(line: &str) {
     use std::io::Write as _;
     screen().above(|| drop(writeln!(anstream::stdout(), "{line}")));
+}
+
+/// Writes text to standard output as it is.
+fn write_raw(text: &str) {
+    use std::io::Write as _;
+    screen().above(|| drop(anstream::stdout().write_all(text.as_bytes())));
 }
 
 /// Writes a line to standard error.

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 pub(super) use crate::diagnostic::chain;
 
+use super::hook::HookError;
 use crate::{
     docker::DockerError,
     release::{
@@ -255,6 +256,9 @@ pub enum PhaseError {
     /// Somebody cancelled.
     #[error("it was cancelled")]
     Cancelled,
+    /// A hook of the project did not let the deploy go on.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// Another transaction has the hosts: nothing more may be changed.
     #[error("another transaction has taken over")]
     Taken(#[source] Box<OpError>),

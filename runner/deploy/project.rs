@@ -229,6 +229,11 @@ impl Project {
         Ok(self.secrets.load(&self.secrets_world)?)
     }
 
+    /// Returns the whole environment that templates and secrets files see.
+    pub fn whole_env(&self) -> Arc<BTreeMap<String, String>> {
+        Arc::clone(&self.place.env)
+    }
+
     /// Returns a variable of the environment.
     pub fn env(&self, name: &str) -> Option<String> {
         self.secrets_world.env(name)

@@ -204,6 +204,14 @@ pub(super) fn release_lock(paths: &Paths) -> String {
     script.into_text()
 }
 
+/// The lines that take the lock for a person, or name its holder.
+pub(super) fn acquire_lock(details: &str) -> String {
+    format!(
+        "if mkdir \"$lock\" 2>/dev/null; then printf '%s\\n' {} > \"$lock/details\" && echo runner:acquired; else holder; fi",
+        quote(details.trim_end())
+    )
+}
+
 /// Whether it may be written only while the fence is ours; the rest has conditions of its own.
 const fn needs_fence(verb: &Verb) -> bool {
     !matches!(

@@ -59,6 +59,13 @@ impl SecretTexts {
         found.ok_or_else(|| OpError::NoSecret(name.clone()))
     }
 
+    /// Walks over names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Walks over the values.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.0.values().map(String::as_str)

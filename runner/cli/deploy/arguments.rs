@@ -9,9 +9,12 @@ use crate::cli::arguments::{Format, ProjectArguments};
 pub(crate) struct SiteArguments {
     #[command(flatten)]
     pub(crate) project: ProjectArguments,
-    /// Show every operation
+    /// Show every operation, and what hooks say
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// Run none of the project's hooks
+    #[arg(short = 'H', long)]
+    pub(crate) skip_hooks: bool,
 }
 
 /// Which servers a reading verb looks at.
@@ -91,8 +94,49 @@ pub(crate) enum AppVerb {
     Logs(LogsArguments),
     /// Show the application's containers
     Details(WhereArguments),
+    /// Run a command in a new container like the application's
+    Exec(ExecArguments),
+    /// Boot the release that runs again, or another one, without a migration
+    Boot(AppBootArguments),
+    /// Stop the application's containers
+    Stop(WhereArguments),
+    /// Start the containers of the last release again
+    Start(WhereArguments),
+    /// Have the proxy answer 503 for the application
+    Maintenance(WhereArguments),
+    /// End the maintenance
+    Live(WhereArguments),
     /// Go back to an earlier release
     Rollback(Box<RollbackArguments>),
+}
+
+/// `runner app boot`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AppBootArguments {
+    #[command(flatten)]
+    pub(crate) site: SiteArguments,
+    /// The release [default: the one that runs]
+    #[arg(long, value_name = "V")]
+    pub(crate) version: Option<String>,
+}
+
+/// `runner app exec`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExecArguments {
+    #[command(flatten)]
+    pub(crate) place: WhereArguments,
+    /// Run it in the containers that run
+    #[arg(long)]
+    pub(crate) reuse: bool,
+    /// A variable for the command
+    #[arg(short, long, value_name = "NAME:VALUE")]
+    pub(crate) env: Vec<String>,
+    /// The release [default: the one that runs]
+    #[arg(long, value_name = "V")]
+    pub(crate) version: Option<String>,
+    /// The command: one text is split as a shell would, several words are taken as they are
+    #[arg(required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
 }
 
 /// `… logs`.
@@ -128,6 +172,38 @@ pub(crate) enum AccessoryVerb {
         #[command(flatten)]
         site: SiteArguments,
     },
+    /// Make the container of an accessory, or of `all`, anew; data stays
+    Reboot {
+        /// Its name, or `all`
+        name: String,
+        #[command(flatten)]
+        site: SiteArguments,
+    },
+    /// Start the container of an accessory, or of `all`
+    Start {
+        /// Its name, or `all`
+        name: String,
+        #[command(flatten)]
+        site: SiteArguments,
+    },
+    /// Stop the container of an accessory, or of `all`
+    Stop {
+        /// Its name, or `all`
+        name: String,
+        #[command(flatten)]
+        site: SiteArguments,
+    },
+    /// Stop and start the container of an accessory, or of `all`
+    Restart {
+        /// Its name, or `all`
+        name: String,
+        #[command(flatten)]
+        site: SiteArguments,
+    },
+    /// Run a command in a new container like an accessory's
+    Exec(AccessoryExecArguments),
+    /// Remove the container of an accessory, or of `all`
+    Remove(AccessoryRemoveArguments),
     /// Print what an accessory says
     Logs {
         /// Its name
@@ -142,6 +218,74 @@ pub(crate) enum AccessoryVerb {
         #[command(flatten)]
         place: WhereArguments,
     },
+}
+
+/// `runner accessory exec`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AccessoryExecArguments {
+    /// Its name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) site: SiteArguments,
+    /// Run it in the container that runs
+    #[arg(long)]
+    pub(crate) reuse: bool,
+    /// The command: one text is split as a shell would, several words are taken as they are
+    #[arg(required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `runner accessory remove`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AccessoryRemoveArguments {
+    /// Its name, or `all`
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) site: SiteArguments,
+    /// Do it without asking
+    #[arg(short = 'y', long = "confirmed")]
+    pub(crate) is_confirmed: bool,
+    /// Remove the folder of its files and data on the server, too; named volumes stay
+    #[arg(long)]
+    pub(crate) data: bool,
+}
+
+/// `runner prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneVerbArguments {
+    #[command(subcommand)]
+    pub(crate) verb: PruneVerb,
+}
+
+/// What is removed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PruneVerb {
+    /// Old containers, then images that none uses
+    All(PruneArguments),
+    /// Old containers
+    Containers(PruneArguments),
+    /// Images of the application that no container uses
+    Images(PruneArguments),
+}
+
+/// `runner prune …`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneArguments {
+    #[command(flatten)]
+    pub(crate) place: WhereArguments,
+    /// How many stopped containers of each role stay [default: `retain_containers`]
+    #[arg(long, value_name = "N")]
+    pub(crate) retain: Option<usize>,
+}
+
+/// `runner lock acquire`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LockAcquireArguments {
+    #[command(flatten)]
+    pub(crate) site: SiteArguments,
+    /// Why
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: String,
 }
 
 /// `runner proxy`.
@@ -176,6 +320,8 @@ pub(crate) struct LockArguments {
 pub(crate) enum LockVerb {
     /// Say who holds the lock
     Status(SiteArguments),
+    /// Take the lock, so that nobody deploys
+    Acquire(LockAcquireArguments),
     /// Give the lock back, whoever holds it
     Release(SiteArguments),
 }

@@ -1,7 +1,12 @@
 //! The verbs of deploys: what changes servers, and what only looks at them.
 
+mod accessory;
+mod app;
 pub(super) mod arguments;
+mod by_hand;
+mod hooks;
 mod prepare;
+mod prune;
 mod reading;
 mod release;
 mod show;
@@ -10,10 +15,12 @@ mod stop;
 
 use tokio::runtime::Runtime;
 
+use accessory::Change;
 use arguments::{
-    AccessoryVerb, AppVerb, DeployArguments, HistoryArguments, LockVerb, ProxyVerb,
+    AccessoryVerb, AppVerb, DeployArguments, HistoryArguments, LockVerb, ProxyVerb, PruneVerb,
     RollbackArguments, SetupArguments, SiteArguments, WhereArguments,
 };
+use hooks::Called;
 use reading::Subject;
 use site::Site;
 
@@ -43,6 +50,12 @@ pub(super) fn app(runtime: &Runtime, verb: &AppVerb) -> Result<ExitCode, CliErro
         AppVerb::Logs(arguments) => runtime.block_on(reading::logs(arguments, Subject::App)),
         AppVerb::Details(place) => runtime.block_on(reading::details(place, &[Subject::App])),
         AppVerb::Rollback(arguments) => rollback(runtime, arguments),
+        AppVerb::Exec(arguments) => runtime.block_on(Box::pin(app::exec(arguments))),
+        AppVerb::Boot(arguments) => runtime.block_on(Box::pin(app::boot(arguments))),
+        AppVerb::Stop(place) => runtime.block_on(Box::pin(app::stop(place))),
+        AppVerb::Start(place) => runtime.block_on(Box::pin(app::start(place))),
+        AppVerb::Maintenance(place) => runtime.block_on(Box::pin(app::maintenance(place, true))),
+        AppVerb::Live(place) => runtime.block_on(Box::pin(app::maintenance(place, false))),
     }
 }
 
@@ -50,7 +63,23 @@ pub(super) fn app(runtime: &Runtime, verb: &AppVerb) -> Result<ExitCode, CliErro
 pub(super) fn accessory(runtime: &Runtime, verb: &AccessoryVerb) -> Result<ExitCode, CliError> {
     match verb {
         AccessoryVerb::Boot { name, site } => {
-            runtime.block_on(Box::pin(boot_accessory(name, site)))
+            runtime.block_on(Box::pin(accessory::boot(name, site)))
+        }
+        AccessoryVerb::Reboot { name, site } => {
+            runtime.block_on(Box::pin(accessory::change(Change::Reboot, name, site)))
+        }
+        AccessoryVerb::Start { name, site } => {
+            runtime.block_on(Box::pin(accessory::change(Change::Start, name, site)))
+        }
+        AccessoryVerb::Stop { name, site } => {
+            runtime.block_on(Box::pin(accessory::change(Change::Stop, name, site)))
+        }
+        AccessoryVerb::Restart { name, site } => {
+            runtime.block_on(Box::pin(accessory::change(Change::Restart, name, site)))
+        }
+        AccessoryVerb::Exec(arguments) => runtime.block_on(Box::pin(accessory::exec(arguments))),
+        AccessoryVerb::Remove(arguments) => {
+            runtime.block_on(Box::pin(accessory::remove(arguments)))
         }
         AccessoryVerb::Logs { name, logs } => {
             runtime.block_on(reading::logs(logs, Subject::Accessory(one(name))))
@@ -73,7 +102,16 @@ pub(super) fn proxy(runtime: &Runtime, verb: &ProxyVerb) -> Result<ExitCode, Cli
 
 /// `runner lock`.
 pub(super) fn lock(runtime: &Runtime, verb: &LockVerb) -> Result<ExitCode, CliError> {
-    runtime.block_on(reading::lock(verb))
+    match verb {
+        LockVerb::Acquire(arguments) => runtime.block_on(prune::acquire_lock(arguments)),
+        LockVerb::Status(site) => runtime.block_on(reading::lock(site, false)),
+        LockVerb::Release(site) => runtime.block_on(reading::lock(site, true)),
+    }
+}
+
+/// `runner prune`.
+pub(super) fn prune(runtime: &Runtime, verb: &PruneVerb) -> Result<ExitCode, CliError> {
+    runtime.block_on(Box::pin(prune::prune(verb)))
 }
 
 /// `runner audit`.
@@ -99,35 +137,25 @@ fn one(name: &str) -> Option<&str> {
     (name != "all").then_some(name)
 }
 
-async fn boot_accessory(name: &str, arguments: &SiteArguments) -> Result<ExitCode, CliError> {
-    let site = match Site::read(&arguments.project, true)? {
-        Ok(site) => site,
-        Err(code) => return Ok(code),
-    };
-    let boots = site.accessories(one(name))?;
-    if boots.is_empty() && name != "all" {
-        let known: Vec<_> = site.accessories(None)?;
-        let known: Vec<_> = known.iter().map(|boot| boot.spec.name.as_str()).collect();
-        let message = format!("there is no accessory `{name}` that is booted by itself");
-        return Err(CliError::new(ErrorKind::Invalid, message)
-            .with_hint(format!("known: {}", known.join(", "))));
-    }
-    let hosts: Vec<_> = boots
-        .iter()
-        .map(|boot| boot.spec.container.host.clone())
-        .collect();
-    let fleet = prepare::connect(&site, &hosts).await?;
-    prepare::boot_accessories(&site, &fleet, &boots).await?;
-    Ok(ExitCode::Success)
-}
-
 async fn boot_proxy(arguments: &SiteArguments, anew: bool) -> Result<ExitCode, CliError> {
-    let site = match Site::read(&arguments.project, true)? {
+    let word = if anew { "reboot" } else { "boot" };
+    let called = Called::sub("proxy", word);
+    let site = match Site::open(arguments, true, called).await? {
         Ok(site) => site,
         Err(code) => return Ok(code),
     };
     let spec = site.spec_of("unknown", None, None)?;
+    if anew {
+        site.hook_before("pre-proxy-reboot").await?;
+    }
     let fleet = prepare::connect(&site, &spec.hosts()).await?;
     prepare::boot_proxies(&site, &fleet, None, anew).await?;
+    if anew {
+        let stop = release::Stop::default();
+        let ran = site.hook("post-proxy-reboot", hooks::Moment::default(), &stop);
+        ran.await.map_err(|error| {
+            CliError::new(ErrorKind::Environment, "the proxy was rebooted").because(error)
+        })?;
+    }
     Ok(ExitCode::Success)
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, future::join_all};
 
 use super::{
-    arguments::{HistoryArguments, LockVerb, LogsArguments, SiteArguments, WhereArguments},
+    arguments::{HistoryArguments, LogsArguments, SiteArguments, WhereArguments},
+    by_hand::hosts_of,
+    hooks::Called,
     prepare::connect,
     show::seconds,
     site::Site,
@@ -37,6 +39,16 @@ pub(super) enum Subject<'a> {
     Proxy,
 }
 
+impl Subject<'_> {
+    fn word(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Accessory(_) => "accessory",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 /// A site, looked at by a verb that changes nothing.
 struct View {
     site: Site,
@@ -45,24 +57,13 @@ struct View {
     hosts: Vec<HostName>,
 }
 
-async fn view(place: &WhereArguments) -> Result<Result<View, ExitCode>, CliError> {
-    let site = match Site::read(&place.site.project, false)? {
+async fn view(place: &WhereArguments, called: Called) -> Result<Result<View, ExitCode>, CliError> {
+    let site = match Site::open(&place.site, false, called).await? {
         Ok(site) => site,
         Err(code) => return Ok(Err(code)),
     };
     let spec = site.spec_of("unknown", None, None)?;
-    let mut hosts = spec.hosts();
-    if place.primary {
-        hosts.retain(|host| *host == spec.primary);
-    }
-    if !place.hosts.is_empty() {
-        let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
-        let chosen = crate::kamal::select("hosts", &place.hosts, &names).map_err(|none| {
-            CliError::new(ErrorKind::Usage, "no server is meant").because(none.to_string())
-        })?;
-        let chosen: Vec<HostName> = chosen.into_iter().map(HostName::from).collect();
-        hosts.retain(|host| chosen.contains(host));
-    }
+    let hosts = hosts_of(place, &spec)?;
     let fleet = connect(&site, &hosts).await?;
     Ok(Ok(View {
         site,
@@ -120,7 +121,11 @@ pub(super) async fn details(
     place: &WhereArguments,
     subjects: &[Subject<'_>],
 ) -> Result<ExitCode, CliError> {
-    let view = match view(place).await? {
+    let called = match subjects {
+        [only] => Called::sub(only.word(), "details"),
+        _ => Called::verb("details"),
+    };
+    let view = match view(place, called).await? {
         Ok(view) => view,
         Err(code) => return Ok(code),
     };
@@ -145,7 +150,7 @@ pub(super) async fn logs(
     arguments: &LogsArguments,
     subject: Subject<'_>,
 ) -> Result<ExitCode, CliError> {
-    let view = match view(&arguments.place).await? {
+    let view = match view(&arguments.place, Called::sub(subject.word(), "logs")).await? {
         Ok(view) => view,
         Err(code) => return Ok(code),
     };
@@ -219,8 +224,9 @@ async fn print_logs(
 
 async fn looked(
     arguments: &SiteArguments,
+    called: Called,
 ) -> Result<Result<(Site, Spec, Look), ExitCode>, CliError> {
-    let site = match Site::read(&arguments.project, false)? {
+    let site = match Site::open(arguments, false, called).await? {
         Ok(site) => site,
         Err(code) => return Ok(Err(code)),
     };
@@ -234,15 +240,15 @@ async fn looked(
 }
 
 /// Says who holds the lock, or gives it back.
-pub(super) async fn lock(verb: &LockVerb) -> Result<ExitCode, CliError> {
-    let (LockVerb::Status(arguments) | LockVerb::Release(arguments)) = verb;
-    let (_, spec, look) = match looked(arguments).await? {
+pub(super) async fn lock(arguments: &SiteArguments, gives: bool) -> Result<ExitCode, CliError> {
+    let word = if gives { "release" } else { "status" };
+    let (_, spec, look) = match looked(arguments, Called::sub("lock", word)).await? {
         Ok(looked) => looked,
         Err(code) => return Ok(code),
     };
     let primary = &spec.primary;
     let state = look.observed.host(primary);
-    if let LockVerb::Release(_) = verb {
+    if gives {
         if let Some(host) = look.fleet.host(primary) {
             host.release_lock(&spec.paths()).await.map_err(|error| {
                 let message = format!("the lock on `{primary}` could not be given back");
@@ -272,7 +278,7 @@ pub(super) async fn lock(verb: &LockVerb) -> Result<ExitCode, CliError> {
 
 /// Prints the last lines of Kamal's audit log of every host.
 pub(super) async fn audit(place: &WhereArguments) -> Result<ExitCode, CliError> {
-    let view = match view(place).await? {
+    let view = match view(place, Called::verb("audit")).await? {
         Ok(view) => view,
         Err(code) => return Ok(code),
     };
@@ -292,7 +298,7 @@ pub(super) async fn audit(place: &WhereArguments) -> Result<ExitCode, CliError> 
 
 /// Prints the history, newest line first.
 pub(super) async fn history(arguments: &HistoryArguments) -> Result<ExitCode, CliError> {
-    let (_, spec, look) = match looked(&arguments.site).await? {
+    let (_, spec, look) = match looked(&arguments.site, Called::verb("history")).await? {
         Ok(looked) => looked,
         Err(code) => return Ok(code),
     };

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    arguments::{DeployArguments, RollbackArguments, SetupArguments, SiteArguments},
+    arguments::{
+        AppBootArguments, DeployArguments, RollbackArguments, SetupArguments, SiteArguments,
+    },
+    hooks::{Called, Moment},
     show::{Printer, print_plan, seconds},
     site::Site,
     stop,
@@ -17,7 +20,7 @@ use crate::{
     },
     deploy::{
         self, Begin, Ended, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress,
-        ending_words,
+        Transaction, ending_words,
     },
     docker::DockerError,
     release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Spec, rollback_target},
@@ -33,7 +36,7 @@ pub(super) struct Stop {
 
 /// Deploys a release of the configuration.
 pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliError> {
-    let site = match Site::read(&arguments.site.project, true)? {
+    let site = match Site::open(&arguments.site, true, Called::verb("deploy")).await? {
         Ok(site) => site,
         Err(code) => return Ok(code),
     };
@@ -54,12 +57,13 @@ pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliE
     if arguments.plan {
         return plan(&site, spec, Kind::Deploy).await;
     }
+    site.name_elsewhere();
     Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
 }
 
 /// Goes back to an earlier release of the history.
 pub(super) async fn rollback(arguments: &RollbackArguments) -> Result<ExitCode, CliError> {
-    let site = match Site::read(&arguments.site.project, true)? {
+    let site = match Site::open(&arguments.site, true, Called::verb("rollback")).await? {
         Ok(site) => site,
         Err(code) => return Ok(code),
     };
@@ -117,15 +121,49 @@ async fn settle(
     stop::with_signals(&stop, Box::pin(work)).await
 }
 
+/// Boots a release that was deployed before, or the one that runs; it never migrates.
+pub(super) async fn boot(site: &Site, arguments: &AppBootArguments) -> Result<ExitCode, CliError> {
+    let unknown = site.spec_of("unknown", None, None)?;
+    let look = deploy::look(&unknown, &site.settings).await;
+    let running = look.running(&unknown);
+    let version = match (&arguments.version, &running) {
+        (Some(version), _) => version.clone(),
+        (None, Some(running)) => running.release.as_str().to_owned(),
+        (None, None) => {
+            return Err(CliError::new(
+                ErrorKind::Invalid,
+                "no release runs that could be booted again",
+            )
+            .with_hint("name one with `--version`"));
+        }
+    };
+    let digest = running
+        .filter(|running| running.release.as_str() == version)
+        .and_then(|running| running.digest);
+    let spec = Spec {
+        migrate: None,
+        ..site.spec_of(&version, digest, driver_of(&look, &unknown))?
+    };
+    Box::pin(carry_out(
+        site,
+        spec,
+        Begin::new(Kind::Deploy),
+        &arguments.site,
+    ))
+    .await
+}
+
 /// Prepares the servers, then deploys.
 pub(super) async fn setup(arguments: &SetupArguments) -> Result<ExitCode, CliError> {
-    let site = match Site::read(&arguments.site.project, true)? {
+    let site = match Site::open(&arguments.site, true, Called::verb("setup")).await? {
         Ok(site) => site,
         Err(code) => return Ok(code),
     };
     let version = project::version(&site.project, arguments.version.as_deref())?;
     let driver = found_driver(&site, &version).await?;
     let spec = site.spec_of(&version, None, driver.clone())?;
+    site.name_elsewhere();
+    site.hook_before("docker-setup").await?;
     super::prepare::prepare(&site, &spec, driver.as_deref()).await?;
     let begin = Begin::new(Kind::Deploy);
     Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
@@ -229,11 +267,7 @@ async fn transact(
         }
     };
     let migrates = transaction.journal().migrates;
-    let advanced = transaction.advance_to(Phase::Healthy, &stop.cancel).await;
-    let advanced = match advanced {
-        Ok(()) => transaction.advance_to(Phase::Baked, &stop.cancel).await,
-        failed => failed,
-    };
+    let advanced = advance(site, &mut transaction, &version, stop).await;
     let migrated = migrates && transaction.journal().phase >= Phase::Migrating;
     let (ending, error) = match advanced {
         Ok(()) => transaction.finish(&stop.cancel, &stop.force).await,
@@ -249,9 +283,27 @@ async fn transact(
         Kind::Rollback => "rolled back to",
     };
     if ending == Ending::Succeeded {
-        let took = seconds(start.elapsed());
-        write_line(&format!("{word} `{version}` in {took}"));
-        return Ok(ExitCode::Success);
+        let runtime = start.elapsed();
+        write_line(&format!("{word} `{version}` in {}", seconds(runtime)));
+        if site.called.command == "app" {
+            return Ok(ExitCode::Success);
+        }
+        let moment = Moment {
+            version: Some(version.as_str()),
+            has_lock: false,
+            runtime: Some(runtime),
+        };
+        return match site.hook("post-deploy", moment, stop).await {
+            Ok(()) => Ok(ExitCode::Success),
+            Err(error) => {
+                let message =
+                    format!("release `{version}` serves, but what follows a deploy failed");
+                CliError::new(ErrorKind::Environment, message)
+                    .because(error)
+                    .report();
+                Ok(ExitCode::RunFailed)
+            }
+        };
     }
     Ok(failed(&Outcome {
         site,
@@ -260,6 +312,38 @@ async fn transact(
         version: &version,
         migrated,
     }))
+}
+
+/// Leads a transaction up to its commit, with the project's hooks at their places.
+///
+/// A hook that fails before the commit has everything put back.
+async fn advance(
+    site: &Site,
+    transaction: &mut Transaction,
+    version: &ReleaseVersion,
+    stop: &Stop,
+) -> Result<(), PhaseError> {
+    let moment = Moment {
+        version: Some(version.as_str()),
+        has_lock: true,
+        runtime: None,
+    };
+    for (phase, hook) in [
+        (Phase::Pulled, "pre-deploy"),
+        (Phase::Migrated, "pre-app-boot"),
+        (Phase::Healthy, ""),
+        (Phase::Baked, "post-app-boot"),
+    ] {
+        // `app boot` is no deploy for Kamal.
+        let is_run = site.has_hook(hook) && (hook != "pre-deploy" || site.called.command != "app");
+        if is_run || hook.is_empty() || phase == Phase::Baked {
+            transaction.advance_to(phase, &stop.cancel).await?;
+        }
+        if is_run {
+            site.hook(hook, moment, stop).await?;
+        }
+    }
+    Ok(())
 }
 
 /// How a transaction ended that did not succeed.

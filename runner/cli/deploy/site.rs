@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::{arguments::SiteArguments, hooks::Called};
 use crate::{
     cli::{
-        arguments::{Format, ProjectArguments},
+        arguments::Format,
         error::{CliError, ErrorKind, ExitCode},
-        project, settings, write_note,
+        project, settings,
     },
     deploy::{Access, AccessoryBoot, Project, ReleaseError, ReleaseFacts, Settings, login},
     kamal::{SecretValues, World as _},
@@ -22,32 +23,32 @@ use crate::{
 pub(super) struct Site {
     pub(super) project: Project,
     pub(super) settings: Arc<Settings>,
-}
-
-/// Says which hooks of the project would run under Kamal and do not here.
-fn name_hooks(project: &Project) {
-    let folder = project.folder().join(&project.config.hooks_path);
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.contains('.'))
-        .collect();
-    names.sort();
-    if !names.is_empty() {
-        write_note(&format!(
-            "warning: hooks are not run: {}; move what they do into steps of a workflow",
-            names.join(", ")
-        ));
-    }
+    pub(super) called: Called,
+    pub(super) is_verbose: bool,
+    pub(super) skips_hooks: bool,
 }
 
 impl Site {
-    /// Reads the project; verbs that only look do without secrets that cannot be read.
-    pub(super) fn read(
-        arguments: &ProjectArguments,
+    /// Reads the project and lets its hook `pre-connect` run, before any server is reached.
+    pub(super) async fn open(
+        arguments: &SiteArguments,
         needs_secrets: bool,
+        called: Called,
     ) -> Result<Result<Self, ExitCode>, CliError> {
-        let project = match project::read(arguments, Format::Text)? {
+        let read = Self::read(arguments, needs_secrets, called)?;
+        if let Ok(site) = &read {
+            site.hook_before("pre-connect").await?;
+        }
+        Ok(read)
+    }
+
+    /// Reads the project; verbs that only look do without secrets that cannot be read.
+    fn read(
+        arguments: &SiteArguments,
+        needs_secrets: bool,
+        called: Called,
+    ) -> Result<Result<Self, ExitCode>, CliError> {
+        let project = match project::read(&arguments.project, Format::Text)? {
             Ok(project) => project,
             Err(code) => return Ok(Err(code)),
         };
@@ -59,7 +60,6 @@ impl Site {
             masker: Masker::new(),
         };
         let settings = if needs_secrets {
-            name_hooks(&project);
             project.settings(access)
         } else {
             project.settings_for_looking(access)
@@ -68,6 +68,9 @@ impl Site {
         Ok(Ok(Self {
             project,
             settings: Arc::new(settings),
+            called,
+            is_verbose: arguments.verbose,
+            skips_hooks: arguments.skip_hooks,
         }))
     }
 

@@ -104,6 +104,18 @@ impl Paths {
         format!("{DYNAMIC}/{}.yml", self.stem)
     }
 
+    /// The file that has the proxy answer for the application while it is being maintained.
+    ///
+    /// No service can be named so, since the names of services have no dots.
+    pub fn maintenance(&self) -> String {
+        format!("{DYNAMIC}/maintenance.{}.yml", self.stem)
+    }
+
+    /// The same before it is renamed into place.
+    pub fn staged_maintenance(&self) -> String {
+        format!("{STAGING}/maintenance.{}.new", self.stem)
+    }
+
     /// The route of a transaction before it is renamed into place.
     pub fn staged_route(&self, id: &TransactionId) -> String {
         format!("{STAGING}/{}.{id}.new", self.stem)

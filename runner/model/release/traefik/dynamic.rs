@@ -65,12 +65,20 @@ pub fn dynamic_file(specs: &[RouteSpec], route: &Route, transaction: &Transactio
     )
 }
 
-fn add_routers(
-    spec: &RouteSpec,
-    app: &RouteApp,
-    transaction: &TransactionId,
-    routers: &mut Map<String, Value>,
-) {
+/// One way by which requests for a role come in.
+pub(super) struct Entry {
+    /// The name of its router.
+    pub(super) name: String,
+    /// Which requests are meant.
+    pub(super) rule: String,
+    /// The entry point.
+    pub(super) entry: String,
+    /// How TLS is ended, where it is.
+    pub(super) tls: Option<Value>,
+}
+
+/// All ways by which requests for a role come in.
+pub(super) fn entries(spec: &RouteSpec) -> Vec<Entry> {
     let named = rule(&spec.hosts, &spec.paths);
     let any = rule(&[], &spec.paths);
     let tls = match &spec.tls {
@@ -83,21 +91,42 @@ fn add_routers(
     } else {
         WEB.to_owned()
     };
+    let way = |name: String, rule: &str, entry: String, tls: Option<Value>| Entry {
+        name,
+        rule: rule.to_owned(),
+        entry,
+        tls,
+    };
     let mut entries = Vec::new();
     if tls.is_some() && spec.serves_plain {
         let name = format!("{}-{WEB}", spec.app);
-        entries.push((name, named.clone(), WEB.to_owned(), None));
+        entries.push(way(name, &named, WEB.to_owned(), None));
     }
-    entries.push((spec.app.clone(), named, main, tls));
+    entries.push(way(spec.app.clone(), &named, main, tls));
     for port in &spec.plain_ports {
         let entry = plain_entry(*port);
-        entries.push((format!("{}-{entry}", spec.app), any.clone(), entry, None));
+        entries.push(way(format!("{}-{entry}", spec.app), &any, entry, None));
     }
+    entries
+}
+
+fn add_routers(
+    spec: &RouteSpec,
+    app: &RouteApp,
+    transaction: &TransactionId,
+    routers: &mut Map<String, Value>,
+) {
     let ours = app
         .backends
         .iter()
         .find(|backend| backend.transaction == *transaction);
-    for (name, rule, entry, tls) in entries {
+    for Entry {
+        name,
+        rule,
+        entry,
+        tls,
+    } in entries(spec)
+    {
         let mut router = json!({ "rule": rule, "entryPoints": [entry], "service": spec.app });
         let mut for_probe = vec![probe_name(&spec.app)];
         if let (true, Value::Object(router)) = (strips(spec), &mut router) {

@@ -7,10 +7,12 @@
 
 mod dynamic;
 mod entry;
+mod maintenance;
 mod tree;
 
 pub use dynamic::{ReadError, dynamic_file, read_dynamic};
 pub use entry::{Acme, Challenge, StaticSettings, runner_file, static_file};
+pub use maintenance::{maintenance_file, maintenance_service};
 
 /// The entry point of the port that redirects.
 pub const WEB: &str = "web";
