@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::http::{Answer, request};
-use crate::support::server::Server;
+use crate::support::server::{Server, WAIT_FOR_GO};
 
 const SECRET: &str = "a-secret-for-webhooks";
 
@@ -33,13 +33,20 @@ fn told(server: &Server, github: &GitHub, sha: &str, state: &str) -> Vec<(String
 #[test]
 fn a_commit_shows_pending_and_then_how_its_run_ended() {
     let github = GitHub::start();
-    let mut server = Server::new(&[("ci.yml", CI)])
+    let mut server = Server::new(&[])
         .configure(&github.configuration())
         .configure_server("public-url = \"https://ci.example.com/\"\n");
+    let held = format!(
+        "name: CI\non: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    env: {{ HOLD: '{}' }}\n    steps:\n      - uses: actions/checkout@v4\n      - run: test ! -e red\n      - run: {WAIT_FOR_GO}\n",
+        server.path().display()
+    );
+    server.write("tree/pipelines/ci.yml", &held);
+    server.push("the workflow");
     server.start_with(&env());
     let good = server.push("good");
+    told(&server, &github, &good, "pending");
+    server.go();
     let statuses = told(&server, &github, &good, "success");
-    assert_eq!(statuses[0].1, "pending");
     assert!(statuses.iter().all(|status| status.0 == "CI (push)"));
     assert_eq!(statuses.last().unwrap().2, "Successful");
     server.write("tree/red", "");
@@ -99,7 +106,9 @@ fn what_github_refuses_for_good_is_given_up_and_holds_up_nothing() {
     let mut server = Server::new(&[("ci.yml", CI)]).configure(&github.configuration());
     server.start_with(&env());
     github.fail(&[Fault::Status(422, "Validation Failed", None)]);
-    let sha = server.push("good");
+    server.push("one");
+    server.wait_for("the refusal", || (github.refused() == 1).then_some(()));
+    let sha = server.push("two");
     told(&server, &github, &sha, "success");
     server.stop();
     assert!(
@@ -224,14 +233,13 @@ fn a_push_that_is_delivered_many_times_and_seen_as_well_runs_once() {
         (&"success".into(), &"tess".into())
     );
     server.stop();
-    // The next server looks at the repository, too.
-    server.start_with(&[
-        ("ANOTHER_TEST_SECRET", "x"),
-        ("WEBHOOK_TEST_SECRET", SECRET),
-    ]);
-    server.push("another");
+    // The next server looks at the repository all the time: it sees the same push, and one more.
+    let mut server = server.polls("100ms");
+    start(&mut server);
+    let after = server.push("another");
+    assert_eq!(server.ended("2")["sha"], after.as_str());
     server.stop();
-    assert_eq!(server.ask(&["runs", "list"]).lines().count(), 1);
+    assert_eq!(server.ask(&["runs", "list"]).lines().count(), 2);
 }
 
 #[test]

@@ -1,42 +1,12 @@
 //! Single promises of a transaction, one by one.
 
+use super::acts::{advance, deployed, finish, names};
 use super::world::{ROUTE, World};
 use crate::release::{
-    Blocked, ContainerName, Difference, Failure, Fence, HostName, Journal, Kind, Millis, Outcome,
-    Phase, PlanError, Problem, Reached, Spec, Stage, UnixMillis, Verb, backward, close, forward,
-    hosts_to_lock, hosts_to_probe, leftovers, preflight, samples, verify_undone,
+    Blocked, ContainerName, Difference, Failure, Fence, HostName, Kind, Millis, Outcome, Phase,
+    PlanError, Problem, Reached, Stage, UnixMillis, Verb, backward, close, forward, hosts_to_lock,
+    hosts_to_probe, leftovers, preflight, samples, verify_undone,
 };
-
-fn deployed(spec: Spec) -> World {
-    let mut world = World::new(&["h1", "h2"]);
-    finish(&mut world, "t1", spec);
-    world
-}
-
-fn finish(world: &mut World, id: &str, spec: Spec) -> Journal {
-    let journal = advance(world, id, spec, Phase::Finished);
-    let line = journal.history_line(Outcome::Succeeded, None, UnixMillis(0));
-    let stages = close(&journal, &world.observe(), &line);
-    world.run(&stages, &journal);
-    journal
-}
-
-/// Opens a transaction, runs it up to `phase` and gives its journal as it then is.
-fn advance(world: &mut World, id: &str, spec: Spec, phase: Phase) -> Journal {
-    let primary = spec.primary.clone();
-    let journal = world.open(id, spec);
-    let stages = forward(&journal, &world.observe(), phase).unwrap();
-    world.run(&stages, &journal);
-    world.journal(&primary).unwrap()
-}
-
-fn names(world: &World, host: &str) -> Vec<(String, bool)> {
-    let containers = &world.servers[host].containers;
-    containers
-        .iter()
-        .map(|c| (c.name.to_string(), c.running))
-        .collect()
-}
 
 fn verbs(stages: &[Stage]) -> Vec<String> {
     stages
