@@ -8,6 +8,8 @@ mod architecture;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod config;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::JobOutcome;
 use crate::report::Reporter;
 use crate::run::{Attempt, Conclusion, DeployOutcome, Envelope, Fence, RunEvent, RunId, Timestamp};
-use crate::store::ClaimedJob;
+use crate::store::{ClaimedJob, crash_point};
 
 /// What a server writes so that nobody begins any more.
 const CLOSED: &str = "closed";
@@ -159,8 +159,10 @@ impl Spool {
         if !text.is_empty() {
             return Ok(None);
         }
+        crash_point("before a job begins its life");
         write!(file, "{}", std::process::id())?;
         file.sync_all()?;
+        crash_point("after a job began its life");
         Ok(Some(file))
     }
 
@@ -179,8 +181,10 @@ impl Spool {
             Ok(mut file) => {
                 file.read_to_string(&mut text)?;
                 if text.is_empty() {
+                    crash_point("before a spool is closed");
                     write!(file, "{CLOSED}")?;
                     file.sync_all()?;
+                    crash_point("after a spool is closed");
                 }
                 let never_began = text.is_empty() || text == CLOSED;
                 Ok(if never_began {
@@ -314,8 +318,11 @@ pub(super) fn write_end(spool: &Spool, outcome: &JobOutcome) -> io::Result<()> {
         .open(spool.events())?;
     let mut bytes = serde_json::to_vec(&SpoolLine::End(outcome.into()))?;
     bytes.push(b'\n');
+    crash_point("before the end of a job is written");
     file.write_all(&bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    crash_point("after the end of a job is written");
+    Ok(())
 }
 
 /// Returns the time by this machine's clock.

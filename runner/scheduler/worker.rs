@@ -18,7 +18,7 @@ use super::spool::{Life, Spool};
 use crate::diagnostic::chain;
 use crate::process;
 use crate::run::Conclusion;
-use crate::store::{ClaimedJob, JobRow};
+use crate::store::{ClaimedJob, JobRow, crash_point};
 
 /// How long a machine has a job without saying so again.
 const LEASE: Duration = Duration::from_secs(30);
@@ -170,9 +170,12 @@ impl Worker {
         spool.create().map_err(folder)?;
         let log = spool.log().map_err(folder)?;
         let (program, arguments) = &self.program;
-        process::start_detached(program, arguments, &order, log)
+        crash_point("before the process of a job is started");
+        let child = process::start_detached(program, arguments, &order, log)
             .await
-            .map_err(|error| chain(&error))
+            .map_err(|error| chain(&error))?;
+        crash_point("after the process of a job is started");
+        Ok(child)
     }
 
     /// Follows a job that an earlier server started.

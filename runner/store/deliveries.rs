@@ -52,7 +52,7 @@ impl Transaction {
         .bind(&delivery.event)
         .bind(&delivery.payload)
         .bind(delivery.received_at.0)
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("a delivery", source))?;
         Ok(done.rows_affected() == 1)
@@ -82,7 +82,7 @@ impl Transaction {
             .bind(state)
             .bind(note)
             .bind(id)
-            .execute(self.connection())
+            .execute(self.writer())
             .await
             .map_err(|source| StoreError::new("what became of a delivery", source))?;
         Ok(())

@@ -60,7 +60,7 @@ impl Transaction {
                 .bind(name.to_owned()),
         };
         query
-            .execute(self.connection())
+            .execute(self.writer())
             .await
             .map_err(|source| StoreError::new("a ref of a repository", source))?;
         Ok(())
@@ -81,7 +81,7 @@ impl Transaction {
         .bind(&event.sha)
         .bind(&event.outcome)
         .bind(event.at.0)
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("an event", source))?;
         Ok(done.rows_affected() == 1)
@@ -98,7 +98,7 @@ impl Transaction {
             .bind(outcome)
             .bind(repository)
             .bind(event_key)
-            .execute(self.connection())
+            .execute(self.writer())
             .await
             .map_err(|source| StoreError::new("what became of an event", source))?;
         Ok(())

@@ -140,7 +140,7 @@ impl Transaction {
         .bind(i64::from(job.is_ready))
         .bind(job.status.as_str())
         .bind(job.created_at.0)
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("a new job", source))?;
         Ok(())
@@ -212,7 +212,7 @@ impl Transaction {
         .bind(key(&job.run))
         .bind(i64::from(job.attempt.0))
         .bind(i64::from(job.job.0))
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("the state of a job", source))?;
         Ok(())
@@ -243,6 +243,7 @@ impl Transaction {
             .fetch_optional(self.connection())
             .await
             .map_err(|source| StoreError::new("a queued job", source))?;
+        self.has_written |= row.is_some();
         Ok(row.map(|row| ClaimedJob {
             run: RunId(row.get::<i64, _>("run").to_string()),
             attempt: Attempt(small(row.get("attempt"))),
@@ -267,7 +268,7 @@ impl Transaction {
         .bind(i64::from(claimed.attempt.0))
         .bind(i64::from(claimed.job.0))
         .bind(number(claimed.fence.0))
-        .fetch_optional(self.connection())
+        .fetch_optional(self.writer())
         .await
         .map_err(|source| StoreError::new("the lease of a job", source))?;
         Ok(row.map(|row| small(row.get(0))))

@@ -5,6 +5,7 @@
 //! [`Transaction`] is the only thing that writes; SQLite gives it the one write lock from its start,
 //! so that a transaction that read never finds that somebody else wrote in between.
 
+mod crash;
 mod deliveries;
 mod error;
 mod events;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Row as _};
 
+pub use crash::{Role, arm, crash_point};
 pub use deliveries::DeliveryRow;
 pub use error::StoreError;
 pub use events::EventRow;
@@ -93,6 +95,7 @@ impl Store {
         Ok(Transaction {
             inner: begun.map_err(|source| StoreError::new("a transaction", source))?,
             is_sqlite: self.is_sqlite,
+            has_written: false,
         })
     }
 
@@ -107,15 +110,24 @@ impl Store {
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Any>,
     is_sqlite: bool,
+    has_written: bool,
 }
 
 impl Transaction {
     /// Makes everything that was written in it last.
     pub async fn commit(self) -> Result<(), StoreError> {
+        let has_written = self.has_written;
+        if has_written {
+            crash_point("before a commit");
+        }
         self.inner
             .commit()
             .await
-            .map_err(|source| StoreError::new("the end of a transaction", source))
+            .map_err(|source| StoreError::new("the end of a transaction", source))?;
+        if has_written {
+            crash_point("after a commit");
+        }
+        Ok(())
     }
 
     /// Returns the next number of a counter, from 1.
@@ -124,13 +136,19 @@ impl Transaction {
             sqlx::query("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value");
         let row = query
             .bind(counter)
-            .fetch_one(self.connection())
+            .fetch_one(self.writer())
             .await
             .map_err(|source| StoreError::new(counter, source))?;
         Ok(row.get(0))
     }
 
     fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+
+    /// The connection for a statement that changes something.
+    fn writer(&mut self) -> &mut AnyConnection {
+        self.has_written = true;
         &mut self.inner
     }
 

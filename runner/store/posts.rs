@@ -76,7 +76,7 @@ impl Transaction {
         .bind(kind)
         .bind(body)
         .bind(now.0)
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("a post to GitHub", source))?;
         Ok(())
@@ -134,7 +134,7 @@ impl Transaction {
         .bind(number(post.version))
         .bind(remote_id)
         .bind(&post.subject)
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("a post to GitHub", source))?;
         Ok(())
@@ -161,7 +161,7 @@ impl Transaction {
         .bind(next_at.map_or(post.next_at.0, |time| time.0))
         .bind(&post.subject)
         .bind(number(post.version))
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("a post to GitHub", source))?;
         Ok(())

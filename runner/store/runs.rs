@@ -152,7 +152,7 @@ impl Transaction {
         .bind(number(run.positions))
         .bind(&run.concurrency_group)
         .bind(run.created_at.0)
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("a new run", source))?;
         Ok(done.rows_affected() == 1)
@@ -186,7 +186,7 @@ impl Transaction {
         .bind(run.started_at.map(|time| time.0))
         .bind(run.finished_at.map(|time| time.0))
         .bind(key(&run.id))
-        .execute(self.connection())
+        .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("the state of a run", source))?;
         Ok(())
@@ -197,7 +197,7 @@ impl Transaction {
         sqlx::query("UPDATE runs SET document = $1 WHERE id = $2")
             .bind(&run.document)
             .bind(key(&run.id))
-            .execute(self.connection())
+            .execute(self.writer())
             .await
             .map_err(|source| StoreError::new("the plan of a run", source))?;
         Ok(())

@@ -203,6 +203,21 @@ impl Server {
         });
     }
 
+    /// Waits until the server died by itself or something is so; tells whether it died.
+    pub(crate) fn died_or(&mut self, is_so: impl Fn(&Self) -> bool) -> bool {
+        let mut child = self.child.take().unwrap();
+        let has_died = self.wait_for("a death, or the end", || {
+            if child.try_wait().unwrap().is_some() {
+                return Some(true);
+            }
+            is_so(self).then_some(false)
+        });
+        if !has_died {
+            self.child = Some(child);
+        }
+        has_died
+    }
+
     /// Kills the server: nothing of it can clean up.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();

@@ -29,6 +29,7 @@ use crate::scheduler::{
     Incoming, JobSurroundings, Ledger, Outbox, Repository, Worker, run_ordered, submit,
 };
 use crate::server::{Site, Templates, answer};
+use crate::store::{self, Role};
 use crate::trigger::{Inbox, Poll};
 use arguments::{DispatchArguments, ServeArguments};
 use config::{ServeConfig, ServerConfig, Values, Watched};
@@ -37,6 +38,7 @@ pub(super) use init::init;
 
 /// Watches the repositories and runs what is due, until it is told to stop.
 pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<ExitCode, CliError> {
+    arm_crashes(Role::Server);
     let mut config = ServeConfig::read(&arguments.config.config, Values::Read)?;
     if arguments.database.is_some() {
         config.database.clone_from(&arguments.database);
@@ -209,6 +211,13 @@ fn outbox(watched: &Watched, ledger: &Ledger) -> Result<Option<Outbox>, CliError
     }))
 }
 
+/// Arms a death on demand by `RUNNER_CRASH`; a release build does not heed it.
+fn arm_crashes(role: Role) {
+    if let Some(text) = settings::variable("RUNNER_CRASH") {
+        store::arm(&text, role);
+    }
+}
+
 /// The process of a job: what it is to do comes on standard input.
 pub(super) fn job(runtime: &Runtime) -> Result<ExitCode, CliError> {
     let internal = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| {
@@ -217,6 +226,7 @@ pub(super) fn job(runtime: &Runtime) -> Result<ExitCode, CliError> {
     process::lead_session()
         .map_err(|error| internal("the job could not get a session of its own", error.into()))?;
     process::adopt_orphans();
+    arm_crashes(Role::Job);
     let mut order = Vec::new();
     std::io::stdin()
         .read_to_end(&mut order)
