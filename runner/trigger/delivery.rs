@@ -183,7 +183,7 @@ mod tests {
         let root = std::env::var("RUNNER_CONFORMANCE").unwrap_or_else(|_| {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/conformance").to_owned()
         });
-        let Ok(events) = std::fs::read_dir(format!("{root}/webhooks")) else {
+        let Ok(events) = std::fs::read_dir(format!("{root}/webhooks/payloads")) else {
             println!("skipped: no webhooks in `{root}`");
             return;
         };
