@@ -107,16 +107,20 @@ impl Scene {
     }
 }
 
-/// Tells whether a run ended and GitHub was told how.
+/// Tells whether a run ended and GitHub was told how: by a status, and where the run deployed by the
+/// state of its deployment.
 fn is_over(server: &Server, github: &GitHub, sha: &str) -> bool {
-    let is_completed = server
-        .state("1")
-        .is_some_and(|state| state["status"] == "completed");
+    let Some(state) = server.state("1") else {
+        return false;
+    };
     let last = github.statuses(sha).pop();
     let is_told = last.is_some_and(|status| status.1 != "pending");
     let deployed = github.deployment_states().pop();
-    let is_deployed = deployed.is_none_or(|state| !state.contains("in_progress"));
-    is_completed && is_told && is_deployed
+    let is_deployed = match deployed {
+        Some(deployed) => !deployed.contains("in_progress"),
+        None => state["conclusion"] != "success",
+    };
+    state["status"] == "completed" && is_told && is_deployed
 }
 
 fn seed() -> u64 {
