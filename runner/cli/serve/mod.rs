@@ -55,8 +55,10 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         CliError::new(ErrorKind::Internal, "this program cannot find itself").because(source)
     })?;
     runtime.block_on(async {
-        let ledger = machine::open_ledger(&config).await?;
         let stop = CancellationToken::new();
+        // From the first moment: a server that is stopped while it starts stops in order.
+        let signals = runtime.spawn(watch_signals(stop.clone(), CancellationToken::new()));
+        let ledger = machine::open_ledger(&config).await?;
         let mut tasks = JoinSet::new();
         announce(&config);
         let repositories: HashMap<String, Repository> = config
@@ -89,8 +91,6 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             tasks.spawn(poll.run(stop.clone()));
         }
         write_note("ready");
-        let force = CancellationToken::new();
-        let signals = runtime.spawn(watch_signals(stop.clone(), force.clone()));
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = tasks.join_next() => {
