@@ -73,3 +73,37 @@ fn secrets_are_printed_and_extracted() {
     extracted.code(0);
     assert_eq!(extracted.out, "one\n");
 }
+
+#[test]
+fn an_alias_stands_for_a_command_line() {
+    let test = Test::new()
+        .file(
+            "config/deploy.yml",
+            "service: shop\nimage: shop\nservers: [192.0.2.1]\nregistry: { server: registry.test, username: u, password: [P] }\nbuilder: { arch: amd64 }\naliases:\n  keys: secrets fetch --adapter test --account a\n",
+        )
+        .args(&["keys", "--from", "vault", "abc"]);
+    assert_eq!(test.run().code(0).out, "{\"vault/abc\":\"cba/tluav\"}\n");
+    test.args(&["kesy"]).run().code(2).complains("kesy");
+}
+
+#[test]
+fn a_secrets_file_fetches_from_a_password_manager() {
+    let doppler = "#!/bin/sh\nprintf '{\"TOKEN\":{\"computed\":\"from %s\"}}' \"$6\"\n";
+    let path = std::env::var("PATH").unwrap();
+    let test = Test::new()
+        .file("bin/doppler", doppler)
+        .file(
+            "config/deploy.yml",
+            "service: shop\nimage: shop\nservers: [192.0.2.1]\nregistry: { server: registry.test, username: u, password: [P] }\nbuilder: { arch: amd64 }\n",
+        )
+        .file(
+            ".kamal/secrets",
+            "ALL=$(kamal secrets fetch --adapter doppler --from shop/prd TOKEN)\nTOKEN=$(kamal secrets extract TOKEN $ALL)\n",
+        );
+    let bin = format!("{}:{path}", test.path().join("bin").display());
+    test.env("PATH", &bin)
+        .args(&["secrets", "print"])
+        .run()
+        .code(0)
+        .says("TOKEN=from shop");
+}

@@ -425,3 +425,31 @@ fn variables_come_from_a_file_and_the_command_line_wins() {
     let arguments = ["run", "w.yml", "--var-file", "vars", "--var", "A=line"];
     test.args(&arguments).run().code(0).says("line of file");
 }
+
+#[test]
+fn a_problem_matcher_makes_annotations_of_lines_until_it_is_removed() {
+    let matcher = r#"{"problemMatcher":[{"owner":"cc","pattern":{"regexp":"^(.+):(\\d+):(\\d+): (warning|error): (.+)$","file":1,"line":2,"column":3,"severity":4,"message":5}}]}"#;
+    let steps = format!(
+        "      - run: |\n          cat > m.json <<'END'\n          {matcher}\n          END\n          echo '::add-matcher::m.json'\n      - run: |\n          echo 'plain'\n          echo \"$PWD/src/a.c:3:7: warning: odd\"\n          echo '::remove-matcher owner=cc::'\n          echo 'b.c:1:1: error: not seen'\n      - run: echo '::add-matcher::nowhere.json'\n"
+    );
+    let answer = self::steps(&steps);
+    answer.code(0);
+    let annotations: Vec<serde_json::Value> = answer
+        .out
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|line| line["type"] == "annotation")
+        .map(|line| line["annotation"].clone())
+        .collect();
+    assert_eq!(annotations.len(), 2, "{annotations:?}");
+    let first = &annotations[0];
+    assert_eq!(first["file"], "src/a.c");
+    assert_eq!((&first["line"], &first["column"]), (&3.into(), &7.into()));
+    assert_eq!(
+        (&first["level"], &first["message"]),
+        (&"warning".into(), &"odd".into())
+    );
+    let second = annotations[1]["message"].as_str().unwrap();
+    assert!(second.contains("`nowhere.json` is not used"), "{second}");
+    assert!(answer.log().contains(&"plain".to_owned()));
+}

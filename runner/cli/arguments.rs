@@ -257,6 +257,23 @@ pub(super) struct SecretsArguments {
 pub(super) enum SecretsVerb {
     /// Print all secrets with their values
     Print(SecretsPrintArguments),
+    /// Print secrets of a password manager as one JSON object
+    Fetch {
+        /// The password manager: 1password, `aws_secrets_manager`, doppler, gcp
+        #[arg(short, long)]
+        adapter: String,
+        /// The account there
+        #[arg(long)]
+        account: Option<String>,
+        /// What stands before every name: a vault, an item, a project
+        #[arg(long)]
+        from: Option<String>,
+        /// The names
+        names: Vec<String>,
+        /// Taken for Kamal's sake
+        #[arg(long, hide = true)]
+        inline: bool,
+    },
     /// Print one value out of what `fetch` gave
     Extract {
         /// The secret's name, or the last part of it

@@ -3,6 +3,7 @@
 //! This is the only room that reads the environment of the process and the only one that writes to
 //! the terminal by itself.
 
+mod alias;
 mod arguments;
 mod check;
 mod config;
@@ -32,7 +33,7 @@ pub use error::{CliError, ErrorKind, ExitCode};
 
 /// Reads the command line, does what it says and returns how the process is to end.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(alias::expand(std::env::args_os().collect())) {
         Ok(arguments) => arguments,
         Err(problem) => {
             // Help and version are no problems, but come this way, too.

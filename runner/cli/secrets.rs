@@ -1,17 +1,42 @@
 //! `runner secrets`: what the secrets files give.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::arguments::{Format, SecretsArguments, SecretsPrintArguments, SecretsVerb};
 use super::error::{CliError, ErrorKind, ExitCode};
 use super::project;
-use super::write_line;
-use crate::deploy::extract_secret;
+use super::{settings, write_line};
+use crate::deploy::{ProjectWorld, extract_secret};
+use crate::kamal::World as _;
 
 /// Carries out what is asked of secrets.
 pub(super) fn secrets(arguments: &SecretsArguments) -> Result<ExitCode, CliError> {
     match &arguments.verb {
         SecretsVerb::Print(arguments) => print(arguments),
+        SecretsVerb::Fetch {
+            adapter,
+            account,
+            from,
+            names,
+            ..
+        } => {
+            let mut words = vec!["fetch".to_owned(), format!("--adapter={adapter}")];
+            words.extend(account.iter().map(|account| format!("--account={account}")));
+            words.extend(from.iter().map(|from| format!("--from={from}")));
+            words.extend(names.iter().cloned());
+            let folder = std::env::current_dir().map_err(|source| {
+                CliError::new(ErrorKind::Environment, "the current folder is gone").because(source)
+            })?;
+            let world = ProjectWorld::new(&folder, None, Arc::new(settings::whole_env()));
+            let found = world.run_secrets_command(&words).map_err(|reason| {
+                CliError::new(ErrorKind::Environment, "the secrets could not be fetched")
+                    .because(reason)
+            })?;
+            write_line(&found);
+            Ok(ExitCode::Success)
+        }
         SecretsVerb::Extract { name, secrets, .. } => {
             let value = extract_secret(name, secrets)
                 .map_err(|reason| CliError::new(ErrorKind::Invalid, reason))?;

@@ -40,6 +40,7 @@ mod settings;
 mod takeover;
 mod transaction;
 mod upkeep;
+mod vault;
 mod world;
 
 pub use accessory::AccessoryBoot;

@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use super::vault;
 use crate::kamal::World;
 use crate::process::{Captured, ProcessSpec, StartError, capture};
 
@@ -157,7 +158,12 @@ impl World for ProjectWorld {
     }
 
     fn run_secrets_command(&self, arguments: &[String]) -> Result<String, String> {
-        inline(arguments)
+        let run = |program: &str, arguments: &[&str]| {
+            let streams = (None, !self.is_attended);
+            let done = self.start(program, arguments, streams, None);
+            text(done.map_err(|_| format!("`{program}` is not installed here"))?)
+        };
+        inline(arguments, &run)
     }
 
     fn render_with_ruby(&self, file: &str, template: &str) -> Option<Result<String, String>> {
@@ -183,18 +189,15 @@ impl World for ProjectWorld {
 }
 
 /// Answers `kamal secrets …` and `runner secrets …` inside a secrets file.
-fn inline(arguments: &[String]) -> Result<String, String> {
+fn inline(arguments: &[String], run: vault::Run<'_>) -> Result<String, String> {
     let words = arguments
         .iter()
         .map(String::as_str)
         .filter(|word| *word != "--inline");
     match words.collect::<Vec<_>>().as_slice() {
         ["extract", name, secrets] => extract_secret(name, secrets),
-        ["fetch", ..] => Err(
-            "`secrets fetch` is not supported; call the password manager's own program in `$(…)`"
-                .to_owned(),
-        ),
-        _ => Err("this is no call of `secrets extract NAME JSON`".to_owned()),
+        ["fetch", words @ ..] => vault::fetch(words, run),
+        _ => Err("this is no call of `secrets fetch` or of `secrets extract NAME JSON`".to_owned()),
     }
 }
 
@@ -261,7 +264,7 @@ mod tests {
 
     fn call(words: &[&str]) -> Result<String, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        inline(&words)
+        inline(&words, &|_, _| Err("nothing is installed".to_owned()))
     }
 
     #[test]
@@ -283,10 +286,7 @@ mod tests {
     fn errors_never_show_what_was_given() {
         let told = call(&["extract", "A", "hunter2"]).unwrap_err();
         assert!(!told.contains("hunter2"), "{told}");
-        assert!(
-            call(&["fetch", "--adapter", "x", "A"])
-                .unwrap_err()
-                .contains("fetch")
-        );
+        let told = call(&["fetch", "--adapter", "doppler", "A"]).unwrap_err();
+        assert!(told.contains("nothing is installed"), "{told}");
     }
 }

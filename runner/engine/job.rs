@@ -13,6 +13,7 @@ use super::containers::{ContainerOrders, RunningContainers};
 use super::context::{Frame, StepScope, env_context, text, text_map};
 use super::environment;
 use super::files::Folders;
+use super::matching::Matchers;
 use super::output::StepVoice;
 use super::post::Post;
 use super::step::minutes;
@@ -75,6 +76,8 @@ pub(super) struct JobRun {
     pub(super) posts: Vec<Post>,
     /// What the `pre` of an action saved, by the place of its step in the file.
     pub(super) pre_state: BTreeMap<usize, BTreeMap<String, String>>,
+    /// The problem matchers that steps have added.
+    pub(super) matchers: Matchers,
     pub(super) slots: Slots,
     pub(super) deploy: Option<DeployOutcome>,
     steps: u32,
@@ -193,6 +196,7 @@ impl JobRun {
             deadline: None,
             posts: Vec::new(),
             pre_state: BTreeMap::new(),
+            matchers: Matchers::default(),
             slots: Slots::default(),
             deploy: None,
             steps: 0,

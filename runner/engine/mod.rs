@@ -19,6 +19,7 @@ mod environment;
 mod files;
 mod job;
 mod label;
+mod matching;
 mod node;
 mod output;
 mod post;

@@ -12,6 +12,7 @@ use crate::run::command::{
 use crate::run::{Annotation, AnnotationLevel, DeployProgress, JobKey, RunEvent, Stream};
 
 use super::action::Voice;
+use super::matching::Matching;
 
 /// The longest line that is kept whole; a longer one is cut into pieces of this size.
 const MAX_LINE: usize = 1024 * 1024;
@@ -89,6 +90,7 @@ pub(super) struct StepOutput {
     effects: Arc<Mutex<CommandEffects>>,
     counts: BTreeMap<&'static str, usize>,
     settings: OutputSettings,
+    matching: Matching,
 }
 
 /// How the commands in a step's output are taken.
@@ -108,6 +110,7 @@ impl StepOutput {
         voice: StepVoice,
         masker: &Masker,
         settings: OutputSettings,
+        matching: Matching,
     ) -> (Self, Arc<Mutex<CommandEffects>>) {
         let effects = Arc::new(Mutex::new(CommandEffects::default()));
         let options = CommandOptions {
@@ -124,13 +127,14 @@ impl StepOutput {
             effects: Arc::clone(&effects),
             counts: BTreeMap::new(),
             settings,
+            matching,
         };
         (output, effects)
     }
 
     /// Takes whole lines; in most output there is no command, and the block is masked at once.
     fn lines(&mut self, block: &[u8]) {
-        if !may_hold_command(block) {
+        if !may_hold_command(block) && !self.matching.is_active() {
             self.stream.push(block, &mut self.masked);
             return;
         }
@@ -140,15 +144,20 @@ impl StepOutput {
     }
 
     fn line(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
         if !may_be_command(line) {
             self.stream.push(line, &mut self.masked);
+            self.match_line(&text);
             return;
         }
-        let text = String::from_utf8_lossy(line);
         let bare = text.strip_suffix('\n').unwrap_or(&text);
         let bare = bare.strip_suffix('\r').unwrap_or(bare);
         match self.reader.read(bare) {
-            Ok(Reading::Text | Reading::Resumed | Reading::Stopped { secret: None }) => {
+            Ok(Reading::Text) => {
+                self.stream.push(line, &mut self.masked);
+                self.match_line(&text);
+            }
+            Ok(Reading::Resumed | Reading::Stopped { secret: None }) => {
                 self.stream.push(line, &mut self.masked);
             }
             Ok(Reading::Stopped {
@@ -203,9 +212,9 @@ impl StepOutput {
             | CommandName::Endgroup
             | CommandName::Echo
             | CommandName::StopCommands => {}
-            CommandName::Notice => self.annotate(AnnotationLevel::Notice, "notice", command),
-            CommandName::Warning => self.annotate(AnnotationLevel::Warning, "warning", command),
-            CommandName::Error => self.annotate(AnnotationLevel::Error, "error", command),
+            CommandName::Notice => self.annotate(AnnotationLevel::Notice, command),
+            CommandName::Warning => self.annotate(AnnotationLevel::Warning, command),
+            CommandName::Error => self.annotate(AnnotationLevel::Error, command),
             CommandName::Group => self.print(Stream::Step, &format!("▼ {data}\n")),
             CommandName::AddMask => {
                 if !self.masker.add(data) {
@@ -219,7 +228,11 @@ impl StepOutput {
                 effects.state.insert(named(), data.to_owned());
             }),
             CommandName::SetEnv | CommandName::AddPath if !self.settings.allows_unsecure => {
-                let file = if name == CommandName::SetEnv { "GITHUB_ENV" } else { "GITHUB_PATH" };
+                let file = if name == CommandName::SetEnv {
+                    "GITHUB_ENV"
+                } else {
+                    "GITHUB_PATH"
+                };
                 self.fail(format!(
                     "the command `{}` is disabled: write to the file that ${file} names, or set \
                      ACTIONS_ALLOW_UNSECURE_COMMANDS to true",
@@ -230,10 +243,14 @@ impl StepOutput {
                 self.change(|effects| effects.env.push((named(), data.to_owned())));
             }
             CommandName::AddPath => self.change(|effects| effects.path.push(data.to_owned())),
-            CommandName::AddMatcher | CommandName::RemoveMatcher => self.print(
-                Stream::Runner,
-                "problem matchers are not supported: the output is whole, their annotations are missing\n",
-            ),
+            CommandName::AddMatcher => {
+                if let Err(reason) = self.matching.add(data) {
+                    let text = format!("the problem matcher `{data}` is not used: {reason}");
+                    let message = self.masker.mask(&text);
+                    self.note(Annotation::new(AnnotationLevel::Warning, message));
+                }
+            }
+            CommandName::RemoveMatcher => self.matching.remove(command.property("owner"), data),
         }
     }
 
@@ -241,10 +258,31 @@ impl StepOutput {
         self.voice.print(stream, self.masker.mask(text));
     }
 
-    fn annotate(&mut self, level: AnnotationLevel, word: &'static str, command: &Command) {
-        let count = self.counts.entry(word).or_default();
+    /// Makes an annotation of a line that a problem matcher knows.
+    fn match_line(&mut self, line: &str) {
+        if let Some(problem) = self.matching.take(line) {
+            self.print_held();
+            let annotation = self.matching.annotation(&problem, &self.masker);
+            self.note(annotation);
+        }
+    }
+
+    /// Leaves an annotation, unless the step has left too many of its level.
+    fn note(&mut self, annotation: Annotation) {
+        if self.may_annotate(annotation.level) {
+            self.voice.annotate(annotation);
+        }
+    }
+
+    fn may_annotate(&mut self, level: AnnotationLevel) -> bool {
+        let count = self.counts.entry(level.as_str()).or_default();
         *count += 1;
-        if *count > MAX_ANNOTATIONS {
+        *count <= MAX_ANNOTATIONS
+    }
+
+    fn annotate(&mut self, level: AnnotationLevel, command: &Command) {
+        if !self.may_annotate(level) {
+            let word = level.as_str();
             self.print(Stream::Step, &format!("{word}: {}\n", command.data));
             return;
         }

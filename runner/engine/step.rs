@@ -12,6 +12,7 @@ use super::action::{Fault, Voice as _};
 use super::context::{Frame, StepScope, env_context, text, text_map};
 use super::files::{CommandFiles, MAX_SUMMARY, read_command_file};
 use super::job::JobRun;
+use super::matching::Matching;
 use super::output::{CommandEffects, OutputSettings, StepOutput, StepVoice};
 use crate::executor::{CommandSpec, SandboxError};
 use crate::expression::{Object, Value};
@@ -302,7 +303,16 @@ impl JobRun {
             allows_unsecure: is_set("ACTIONS_ALLOW_UNSECURE_COMMANDS"),
             allows_any_token: is_set("ACTIONS_ALLOW_UNSECURE_STOPCOMMAND_TOKENS"),
         };
-        let (mut sink, effects) = StepOutput::new(call.voice.clone(), &self.masker, settings);
+        let (mut sink, effects) = StepOutput::new(
+            call.voice.clone(),
+            &self.masker,
+            settings,
+            Matching::new(
+                &self.matchers,
+                std::sync::Arc::clone(&self.sandbox),
+                &self.folders.workspace,
+            ),
+        );
         let command = CommandSpec {
             argv: program.argv,
             env,

@@ -4,6 +4,7 @@ pub mod command;
 pub mod command_file;
 mod envelope;
 mod event;
+pub mod matcher;
 mod record;
 
 #[cfg(test)]
