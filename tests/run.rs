@@ -84,6 +84,21 @@ fn what_a_failed_step_wrote_to_its_files_counts_all_the_same() {
 }
 
 #[test]
+fn what_a_step_wrote_to_its_files_is_no_other_step_s_whatever_became_of_the_file() {
+    let steps_text = "      - id: one\n        run: echo \"a=1\" >> \"$GITHUB_OUTPUT\"\n      - id: two\n        run: |\n          \
+                      echo keep=1 > \"$RUNNER_TEMP/mine\"\n          ln -sf \"$RUNNER_TEMP/mine\" \"$GITHUB_OUTPUT\"\n          \
+                      rm \"$GITHUB_ENV\"\n      - id: three\n        run: |\n          echo \"b=2\" >> \"$GITHUB_OUTPUT\"\n          \
+                      echo \"C=3\" >> \"$GITHUB_ENV\"\n          (sleep 60; echo late) &\n      - run: |\n          \
+                      cat \"$RUNNER_TEMP/mine\"\n          test -s \"$GITHUB_ENV\" || echo \"C is $C\"\n          \
+                      echo \"<${{ steps.one.outputs.a }}${{ steps.two.outputs.a }}${{ steps.three.outputs.b }}>\"\n";
+    steps(steps_text)
+        .code(0)
+        .says("keep=1")
+        .says("C is 3")
+        .says("<12>");
+}
+
+#[test]
 fn later_levels_of_env_win_and_nobody_changes_github_variables() {
     let workflow = "on: push\nenv: {A: workflow, B: workflow, C: workflow}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    env: {B: job, C: job}\n    steps:\n      - env: {C: step, GITHUB_REF: mine, CI: mine}\n        run: echo \"$A $B $C $CI ${GITHUB_REF:-none}\"\n";
     let answer = run(workflow, &["--env", "EXTRA=1"]);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
@@ -30,6 +30,8 @@ pub(super) struct Folders {
     pub(super) tools: PathBuf,
     /// Scripts and command files.
     pub(super) commands: PathBuf,
+    /// Sets of command files that are empty and nobody's.
+    spare: Vec<CommandFiles>,
 }
 
 impl Folders {
@@ -61,6 +63,7 @@ impl Folders {
             temp: path.join("temp"),
             tools: path.join("tools"),
             commands: path.join("commands"),
+            spare: Vec::new(),
             root,
         };
         for folder in [
@@ -119,6 +122,31 @@ impl Folders {
         Ok(())
     }
 
+    /// Returns a set of empty command files for a step: an earlier step's, else a new one.
+    ///
+    /// To make and remove them for every step takes as long as to start a shell
+    /// (`docs/decisions/0005-command-files.md`).
+    pub(super) fn command_files(
+        &mut self,
+        number: usize,
+        for_container: bool,
+    ) -> io::Result<CommandFiles> {
+        if let Some(files) = self.spare.pop() {
+            return Ok(files);
+        }
+        CommandFiles::create(&self.commands, number, for_container)
+    }
+
+    /// Takes back a set of command files after its step; something that lives on may still write
+    /// to them, so then no other step gets them.
+    pub(super) fn take_back(&mut self, files: CommandFiles, may_live_on: bool) {
+        if !may_live_on && files.empty() {
+            self.spare.push(files);
+        } else {
+            files.remove();
+        }
+    }
+
     /// Removes everything; what cannot be removed (files of another user) is said, not hidden.
     pub(super) fn remove(self) {
         let path = self.root.path().to_owned();
@@ -131,19 +159,67 @@ impl Folders {
 /// The files by which one step speaks to the runner.
 #[derive(Debug)]
 pub(super) struct CommandFiles {
-    pub(super) env: PathBuf,
-    pub(super) output: PathBuf,
-    pub(super) path: PathBuf,
-    pub(super) state: PathBuf,
-    pub(super) summary: PathBuf,
+    pub(super) env: CommandPath,
+    pub(super) output: CommandPath,
+    pub(super) path: CommandPath,
+    pub(super) state: CommandPath,
+    pub(super) summary: CommandPath,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct CommandPath {
+    path: PathBuf,
+    /// Device and number: a file that a step has put in its place is another one.
+    identity: (u64, u64),
+}
+
+impl CommandPath {
+    fn create(path: PathBuf, for_container: bool) -> io::Result<Self> {
+        let file = fs::File::create(&path)?;
+        if for_container {
+            // Every user of a container must be able to write.
+            file.set_permissions(fs::Permissions::from_mode(0o666))?;
+        }
+        let identity = identity(&file.metadata()?);
+        Ok(Self { path, identity })
+    }
+
+    /// Reads what the step left; a file that is empty or was removed has nothing to say.
+    pub(super) fn read(&self) -> Option<Vec<u8>> {
+        if self.size() == 0 {
+            return None;
+        }
+        fs::read(&self.path).ok().filter(|bytes| !bytes.is_empty())
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.path.metadata().map_or(0, |meta| meta.len())
+    }
+
+    /// Empties the file; false where it is not the one that was made, or has another name too.
+    fn empty(&self) -> bool {
+        let is_empty = |meta: &fs::Metadata| {
+            meta.len() == 0 || {
+                let file = fs::OpenOptions::new().write(true).open(&self.path);
+                file.and_then(|file| file.set_len(0)).is_ok()
+            }
+        };
+        self.path.symlink_metadata().is_ok_and(|meta| {
+            identity(&meta) == self.identity && meta.nlink() == 1 && is_empty(&meta)
+        })
+    }
+}
+
+fn identity(meta: &fs::Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
 }
 
 impl CommandFiles {
-    /// Makes a new, empty set: each step has its own.
-    pub(super) fn create(folder: &Path, number: usize) -> io::Result<Self> {
+    /// Makes a new, empty set.
+    fn create(folder: &Path, number: usize, for_container: bool) -> io::Result<Self> {
         let make = |kind: &str| {
-            let path = folder.join(format!("{kind}_{number}"));
-            fs::File::create(&path).map(|_| path)
+            CommandPath::create(folder.join(format!("{kind}_{number}")), for_container)
         };
         Ok(Self {
             env: make("set_env")?,
@@ -154,37 +230,37 @@ impl CommandFiles {
         })
     }
 
-    /// Lets every user of a container write to them.
-    pub(super) fn open_to_containers(&self) -> io::Result<()> {
-        for (_, path) in self.variables() {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-        }
-        Ok(())
+    fn all(&self) -> [&CommandPath; 5] {
+        [
+            &self.env,
+            &self.output,
+            &self.path,
+            &self.state,
+            &self.summary,
+        ]
+    }
+
+    fn empty(&self) -> bool {
+        self.all().into_iter().all(CommandPath::empty)
     }
 
     /// Returns the variables that name the files, as the sandbox sees them.
     pub(super) fn variables(&self) -> [(&'static str, &Path); 5] {
         [
-            ("GITHUB_ENV", &self.env),
-            ("GITHUB_OUTPUT", &self.output),
-            ("GITHUB_PATH", &self.path),
-            ("GITHUB_STATE", &self.state),
-            ("GITHUB_STEP_SUMMARY", &self.summary),
+            ("GITHUB_ENV", &self.env.path),
+            ("GITHUB_OUTPUT", &self.output.path),
+            ("GITHUB_PATH", &self.path.path),
+            ("GITHUB_STATE", &self.state.path),
+            ("GITHUB_STEP_SUMMARY", &self.summary.path),
         ]
     }
 
-    /// Removes the files.
-    pub(super) fn remove(self) {
+    fn remove(self) {
         for (_, path) in self.variables() {
             // A step may have removed its own.
             drop(fs::remove_file(path));
         }
     }
-}
-
-/// Reads a command file; one that is empty or was removed has nothing to say.
-pub(super) fn read_command_file(path: &Path) -> Option<Vec<u8>> {
-    fs::read(path).ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// Returns the digest of all files of the workspace that match, as `hashFiles()` gives it: the

@@ -1,7 +1,6 @@
 //! One step: its condition, its variables, its time limit, and how its end counts.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::action::{Fault, Voice as _};
 use super::context::{Frame, StepScope, env_context, text, text_map};
-use super::files::{CommandFiles, MAX_SUMMARY, read_command_file};
+use super::files::{CommandFiles, CommandPath, MAX_SUMMARY};
 use super::job::JobRun;
 use super::matching::Matching;
 use super::output::{CommandEffects, OutputSettings, StepOutput, StepVoice};
@@ -282,13 +281,10 @@ impl JobRun {
         frame: &Frame,
         program: Program,
     ) -> Result<ProgramEnd, Fault> {
-        let files = CommandFiles::create(&self.folders.commands, call.file_number)
-            .and_then(|files| {
-                if self.sandbox.is_container() {
-                    files.open_to_containers()?;
-                }
-                Ok(files)
-            })
+        let for_container = self.sandbox.is_container();
+        let files = self
+            .folders
+            .command_files(call.file_number, for_container)
             .map_err(|source| {
                 Fault::new("the command files of the step could not be made", source)
             })?;
@@ -332,7 +328,8 @@ impl JobRun {
         let mut effects =
             std::mem::take(&mut *effects.lock().unwrap_or_else(PoisonError::into_inner));
         let problem = self.take_files(&files, call, &mut effects);
-        files.remove();
+        let may_live_on = exit.as_ref().is_ok_and(|exit| exit.may_live_on);
+        self.folders.take_back(files, may_live_on);
         let outcome = self.program_outcome(call, exit, problem.or(effects.failure).as_deref());
         let outputs = effects.outputs.into_iter().collect();
         Ok(ProgramEnd {
@@ -412,8 +409,8 @@ impl JobRun {
         effects: &mut CommandEffects,
     ) -> Option<String> {
         let mut problem = None;
-        let mut values = |path: &Path, file: CommandFile| {
-            let Some(bytes) = read_command_file(path) else {
+        let mut values = |path: &CommandPath, file: CommandFile| {
+            let Some(bytes) = path.read() else {
                 return Vec::new();
             };
             let found = command_file::read(file, &bytes);
@@ -438,7 +435,7 @@ impl JobRun {
         effects
             .state
             .extend(values(&files.state, CommandFile::State));
-        if let Some(bytes) = read_command_file(&files.path) {
+        if let Some(bytes) = files.path.read() {
             effects.path.extend(command_file::read_path(&bytes));
         }
         self.set_env(variables);
@@ -448,7 +445,7 @@ impl JobRun {
     }
 
     fn take_summary(&self, files: &CommandFiles, call: &StepCall<'_>) {
-        let size = files.summary.metadata().map_or(0, |meta| meta.len());
+        let size = files.summary.size();
         if size > MAX_SUMMARY {
             call.fail(
                 self,
@@ -458,7 +455,7 @@ impl JobRun {
             );
             return;
         }
-        if let Some(bytes) = read_command_file(&files.summary) {
+        if let Some(bytes) = files.summary.read() {
             let text = self.masker.mask(&String::from_utf8_lossy(&bytes));
             self.recorder.record(&RunEvent::Summary {
                 job: self.plan.key,

@@ -47,7 +47,7 @@ impl ActionSandbox {
         tokio::select! {
             provided = self.containers.provide_image(&self.order) => provided?,
             reason = stopped(stop) => {
-                return Ok(ProcessExit { code: KILLED, stopped: Some(reason) });
+                return Ok(ProcessExit { code: KILLED, stopped: Some(reason), may_live_on: false });
             }
         }
         let engine = &self.containers.engine;
@@ -89,6 +89,7 @@ impl ActionSandbox {
         Ok(ProcessExit {
             code: i32::try_from(code).unwrap_or(1),
             stopped,
+            may_live_on: false,
         })
     }
 }

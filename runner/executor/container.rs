@@ -173,6 +173,8 @@ impl ContainerSandbox {
                 Ok(code) => ProcessExit {
                     code: i32::try_from(code).unwrap_or(1),
                     stopped: None,
+                    // The container lives on, and whatever was started in it.
+                    may_live_on: true,
                 },
                 Err(reason) => {
                     let code = self.end(&family, exec).await;
@@ -182,6 +184,7 @@ impl ContainerSandbox {
                     ProcessExit {
                         code: code.and_then(|code| code.try_into().ok()).unwrap_or(KILLED),
                         stopped: Some(reason),
+                        may_live_on: true,
                     }
                 }
             }

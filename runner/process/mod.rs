@@ -56,6 +56,8 @@ pub struct ProcessExit {
     pub code: i32,
     /// Who ended it, if it did not end by itself.
     pub stopped: Option<StopReason>,
+    /// Whether it may have left something running: certain where its output is still held open.
+    pub may_live_on: bool,
 }
 
 /// Why a child was ended.
@@ -158,15 +160,15 @@ pub async fn run(
     if let Some((_, ladder)) = &stopped {
         tree::kill_family(group, &ladder.family).await;
     }
-    if is_open {
-        output::drain(reader, &mut buffer, sink)
+    let may_live_on = is_open
+        && output::drain(reader, &mut buffer, sink)
             .await
             .map_err(output_error)?;
-    }
     sink.finish();
     Ok(ProcessExit {
         code: exit_code(status),
         stopped: stopped.map(|(reason, _)| reason),
+        may_live_on,
     })
 }
 

@@ -61,23 +61,24 @@ pub(super) async fn read(reader: &mut Receiver, buffer: &mut [u8]) -> io::Result
     }
 }
 
-/// Reads what is still in the pipe after the child's end, without waiting for its other owners.
+/// Reads what is still in the pipe after the child's end, without waiting for its other owners;
+/// tells whether there are any.
 pub(super) async fn drain(
     reader: Receiver,
     buffer: &mut [u8],
     sink: &mut dyn OutputSink,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let begin = tokio::time::Instant::now();
     while begin.elapsed() < DRAIN_LIMIT {
         match reader.try_read(buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(false),
             Ok(length) => sink.push(buffer.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => return Err(error),
         }
     }
     keep_open(reader);
-    Ok(())
+    Ok(true)
 }
 
 /// Reads and forgets what a process left in the background still prints.

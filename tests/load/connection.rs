@@ -4,16 +4,23 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
 
 use crate::target::Target;
 
 /// What can be sent on a connection.
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
+
+/// The same on a connection of HTTP/2, which many requests share.
+pub(crate) type Sender2 = http2::SendRequest<Full<Bytes>>;
 
 /// Why a request counts as failed.
 #[derive(Debug, Error)]
@@ -52,13 +59,24 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-pub(crate) async fn connect(target: &Target) -> Result<Stream, Wrong> {
+/// Which protocol a TLS connection is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+pub(crate) async fn connect(target: &Target, protocol: Protocol) -> Result<Stream, Wrong> {
     let stream = TcpStream::connect((target.address.as_str(), target.port)).await?;
     stream.set_nodelay(true)?;
     Ok(match &target.tls {
         None => Stream::Plain(stream),
         Some((config, name)) => {
-            let connector = TlsConnector::from(Arc::clone(config));
+            let mut config = ClientConfig::clone(config);
+            if protocol == Protocol::Http2 {
+                config.alpn_protocols = vec![b"h2".to_vec()];
+            }
+            let connector = TlsConnector::from(Arc::new(config));
             Stream::Tls(Box::new(connector.connect(name.clone(), stream).await?))
         }
     })
@@ -66,7 +84,7 @@ pub(crate) async fn connect(target: &Target) -> Result<Stream, Wrong> {
 
 /// Connects and begins to speak HTTP/1.1.
 pub(crate) async fn http(target: &Target) -> Result<Sender, Wrong> {
-    match connect(target).await? {
+    match connect(target, Protocol::Http1).await? {
         Stream::Plain(stream) => handshake(target, stream).await,
         Stream::Tls(stream) => handshake(target, *stream).await,
     }
@@ -78,6 +96,19 @@ where
 {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // What ends it is told to the request that waits; nobody else asks.
+    target
+        .connections
+        .spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+/// Connects by TLS and begins to speak HTTP/2.
+pub(crate) async fn http_2(target: &Target) -> Result<Sender2, Wrong> {
+    let Stream::Tls(stream) = connect(target, Protocol::Http2).await? else {
+        return Err(Wrong::Connect(io::Error::other("HTTP/2 needs TLS")));
+    };
+    let io = TokioIo::new(*stream);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
     target
         .connections
         .spawn(async move { drop(connection.await) });

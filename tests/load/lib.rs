@@ -1,8 +1,8 @@
 //! Open-loop load: requests at a fixed rate whatever the server does, and what became of them.
 //!
 //! One request in ten has a connection of its own, one in a hundred takes five seconds, one in
-//! twenty has a body, where the server has paths for them; beside them one WebSocket and one
-//! streamed answer stay open. A failure is a wrong status, a reset, or no answer in ten seconds. Nothing that was
+//! twenty has a body, where the server has paths for them; with TLS a fifth goes by HTTP/2. Beside
+//! them one WebSocket and one streamed answer stay open. A failure is a wrong status, a reset, or no answer in ten seconds. Nothing that was
 //! sent is sent again. An orderly close is none, and whoever listened connects again.
 
 mod connection;

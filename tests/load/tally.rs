@@ -83,7 +83,8 @@ pub struct TargetReport {
     pub sent: u64,
     /// How many of them failed.
     pub failed: u64,
-    /// How many of each kind: `plain`, `new` (a connection of its own), `slow`, `post`, `stream`, `socket`.
+    /// How many of each kind: `plain`, `new` (a connection of its own), `slow`, `post`, `http2`, `stream`,
+    /// `socket`.
     pub kinds: BTreeMap<&'static str, u64>,
     /// How often a failure was seen.
     pub reasons: BTreeMap<String, u64>,

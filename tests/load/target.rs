@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     LIMIT,
-    connection::{self, Sender, Wrong},
+    connection::{self, Sender, Sender2, Wrong},
     tally::{Tally, TargetReport},
 };
 
@@ -64,6 +64,8 @@ pub struct Target {
     /// What moves the bytes of each connection.
     pub(crate) connections: TaskTracker,
     kept: Arc<Mutex<Vec<Sender>>>,
+    /// The one that HTTP/2 has; asynchronous, so that one connects while the others wait.
+    shared: Arc<tokio::sync::Mutex<Option<Sender2>>>,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -113,6 +115,7 @@ impl Target {
             paths,
             connections: TaskTracker::new(),
             kept: Arc::default(),
+            shared: Arc::default(),
             tally: Arc::default(),
         })
     }
@@ -135,10 +138,15 @@ impl Target {
             (37, Paths { slow: Some(_), .. }) => "slow",
             (turn, _) if turn % 10 == 0 => "new",
             (turn, Paths { post: Some(_), .. }) if turn % 20 == 3 => "post",
+            (turn, _) if turn % 5 == 4 && self.tls.is_some() => "http2",
             _ => "plain",
         };
         let sent = Instant::now();
-        let asked = timeout(LIMIT, self.exchange(kind, number)).await;
+        let asked = if kind == "http2" {
+            timeout(LIMIT, self.exchange_2()).await
+        } else {
+            timeout(LIMIT, self.exchange(kind, number)).await
+        };
         self.note(kind, sent, asked.unwrap_or(Err(Wrong::TooLate)));
     }
 
@@ -198,6 +206,28 @@ impl Target {
             self.kept().push(sender);
         }
         Ok(release)
+    }
+
+    /// The same for a plain request by HTTP/2, on the connection that all of them share.
+    async fn exchange_2(&self) -> Result<Option<String>, Wrong> {
+        let uri = format!("https://{}{}", self.host, self.path);
+        let request = Request::builder().uri(uri).body(Full::<Bytes>::default());
+        let request = request.map_err(|error| Wrong::Connect(std::io::Error::other(error)))?;
+        let mut sender = {
+            let mut shared = self.shared.lock().await;
+            match shared.as_ref().filter(|sender| !sender.is_closed()) {
+                Some(sender) => sender.clone(),
+                None => shared.insert(connection::http_2(self).await?).clone(),
+            }
+        };
+        let answer = sender.send_request(request).await?;
+        let (seen, release) = (answer.status().as_u16(), release(&answer));
+        connection::body(answer).await?;
+        if seen == 200 {
+            Ok(release)
+        } else {
+            Err(Wrong::Status(seen))
+        }
     }
 
     /// A connection that is free, the one that was used last.

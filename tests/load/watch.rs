@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     LIMIT,
-    connection::{self, Stream, Wrong},
+    connection::{self, Protocol, Stream, Wrong},
     target::{Target, release},
 };
 
@@ -89,7 +89,7 @@ async fn stream(target: &Target, path: &str) -> Result<Option<String>, Wrong> {
 }
 
 async fn socket(target: &Target, path: &str, stop: &CancellationToken) -> Result<Closed, Wrong> {
-    let connecting = timeout(LIMIT, connection::connect(target)).await;
+    let connecting = timeout(LIMIT, connection::connect(target, Protocol::Http1)).await;
     match connecting.unwrap_or(Err(Wrong::TooLate))? {
         Stream::Plain(stream) => speak(target, path, stream, stop).await,
         Stream::Tls(stream) => speak(target, path, *stream, stop).await,
