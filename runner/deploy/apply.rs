@@ -131,6 +131,7 @@ impl Host {
             }
             Verb::Remove { container } => {
                 if let Some(found) = self.find(container, id).await? {
+                    self.forget(&found);
                     // Nameless volumes of what this transaction made are nobody else's.
                     let ours = self.ours(&container.name, id).await?.as_ref() == Some(&found);
                     self.engine
@@ -147,6 +148,7 @@ impl Host {
                         .await?
                         .ok_or_else(|| OpError::NoContainer(container.name.clone()))?,
                 };
+                self.forget(&found);
                 self.rename(&found, to).await?;
             }
             Verb::Tag { image, tags } => {

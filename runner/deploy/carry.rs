@@ -348,6 +348,7 @@ fn segment_length(steps: &[Phased]) -> usize {
         }
         match (&first.op.verb, verb) {
             (one, other) if prepares(one) => prepares(other),
+            (Verb::Tag { .. }, Verb::PruneImages { .. }) => true,
             (
                 Verb::Create { .. }
                 | Verb::Start { .. }

@@ -193,6 +193,7 @@ impl Host {
                 .connect_network(network, id.as_str(), &wanted.aliases)
                 .await?;
         }
+        self.remember(transaction, name, &id);
         Ok(id)
     }
 

@@ -3,7 +3,12 @@
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 
-use super::{error::OpError, host::Host, probe, settings::Reach};
+use super::{
+    error::OpError,
+    host::Host,
+    probe::{self, Sight},
+    settings::Reach,
+};
 use crate::release::{HostName, Observed, Spec};
 
 /// Hosts with their connections, and the hosts that did not answer.
@@ -53,13 +58,18 @@ impl Fleet {
     }
 
     /// Looks at hosts, all at once, connecting again where a connection was lost.
-    pub async fn probe(&mut self, spec: &Spec, names: &[HostName]) -> (Observed, Vec<Away>) {
+    pub(super) async fn probe(
+        &mut self,
+        spec: &Spec,
+        names: &[HostName],
+        sight: Sight,
+    ) -> (Observed, Vec<Away>) {
         let mut away = self.connect(names).await;
         let present: Vec<&Host> = names
             .iter()
             .filter_map(|name| self.hosts.get(name))
             .collect();
-        let probes = present.iter().map(|host| probe::probe(host, spec));
+        let probes = present.iter().map(|host| probe::probe(host, spec, sight));
         let mut observed = Observed::default();
         for (host, probed) in present.iter().zip(join_all(probes).await) {
             match probed {

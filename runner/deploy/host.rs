@@ -1,18 +1,25 @@
 //! One host: its SSH connection and its Docker daemon.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::Mutex;
 
-use super::{error::OpError, settings::Reach};
+use super::{error::OpError, proxy::Api, settings::Reach, shell::Shell};
 use crate::{
     docker::Engine,
     release::{ContainerId, ContainerName, HostName, TRANSACTION_LABEL, Target, TransactionId},
-    ssh::{Command, Connection, HostAddress, Options, Stream},
+    ssh::{Connection, HostAddress, Options, Stream},
 };
 
 /// How long a script of small files may take.
 const SCRIPT: Duration = Duration::from_secs(60);
+
+/// Ids of containers by what they were made for.
+type Made = HashMap<(TransactionId, ContainerName), ContainerId>;
 
 /// A host that answered; clones share the connection.
 #[derive(Clone, Debug)]
@@ -25,6 +32,11 @@ pub struct Host {
     pub engine: Engine,
     /// The home folder of the SSH user there.
     pub home: String,
+    shell: Arc<Shell>,
+    /// Containers that this process made and has not renamed, by transaction and name.
+    made: Arc<std::sync::Mutex<Made>>,
+    /// The way to the proxy's own API.
+    pub(super) proxy_api: Arc<Mutex<Option<Api>>>,
     side: Arc<Mutex<Option<Connection>>>,
     address: HostAddress,
     options: Options,
@@ -38,12 +50,13 @@ impl Host {
     pub async fn connect(name: &HostName, reach: &Reach) -> Result<Self, OpError> {
         let address = reach.address(name);
         let ssh = Connection::connect(&address, &reach.options).await?;
-        let asked = Command::new("pwd -P").limit(SCRIPT);
-        let (engine, home) = tokio::try_join!(
+        let shell = Shell::default();
+        let asked = ("ask for the home folder", SCRIPT);
+        let (engine, (home, _)) = tokio::try_join!(
             async { Ok::<_, OpError>(Engine::over_ssh(&ssh, &reach.socket).await?) },
-            async { Ok(ssh.exec(&asked).await?) },
+            shell.run(&ssh, "pwd -P", asked),
         )?;
-        let home = String::from_utf8_lossy(&home.stdout).trim_end().to_owned();
+        let home = home.trim_end().to_owned();
         if !home.starts_with('/') {
             return Err(OpError::NotReady(format!(
                 "`{name}` does not tell the home folder of its user"
@@ -54,6 +67,9 @@ impl Host {
             ssh,
             engine,
             home,
+            shell: Arc::new(shell),
+            made: Arc::default(),
+            proxy_api: Arc::default(),
             side: Arc::default(),
             address,
             options: reach.options.clone(),
@@ -90,16 +106,14 @@ impl Host {
         }
     }
 
-    /// Runs a shell script that goes in by standard input, and returns both outputs as text.
+    /// Runs a shell script that goes in by standard input, and returns both outputs as text; one
+    /// script at a time.
     pub(super) async fn script(
         &self,
         text: String,
         what: &str,
     ) -> Result<(String, String), OpError> {
-        let command = Command::new("sh -s").named(what).stdin(text).limit(SCRIPT);
-        let output = self.ssh.exec(&command).await?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok((text(&output.stdout), text(&output.stderr)))
+        self.shell.run(&self.ssh, &text, (what, SCRIPT)).await
     }
 
     /// Finds the id of a container that an operation means.
@@ -113,7 +127,31 @@ impl Host {
         if let Some(id) = &target.id {
             return Ok(Some(id.clone()));
         }
+        let key = (transaction.clone(), target.name.clone());
+        if let Some(id) = self.with_made(|made| made.get(&key).cloned()) {
+            return Ok(Some(id));
+        }
         self.ours(&target.name, transaction).await
+    }
+
+    /// Remembers a container, so that later operations need not ask for its id.
+    pub(super) fn remember(
+        &self,
+        transaction: &TransactionId,
+        name: &ContainerName,
+        id: &ContainerId,
+    ) {
+        let key = (transaction.clone(), name.clone());
+        self.with_made(|made| made.insert(key, id.clone()));
+    }
+
+    /// Forgets a container that is renamed or removed.
+    pub(super) fn forget(&self, id: &ContainerId) {
+        self.with_made(|made| made.retain(|_, known| known != id));
+    }
+
+    fn with_made<T>(&self, act: impl FnOnce(&mut Made) -> T) -> T {
+        act(&mut self.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The id of the container of this name, if this transaction made it.

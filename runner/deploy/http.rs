@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{
@@ -114,45 +115,97 @@ where
         .unwrap_or(Err(HttpError::TooLong(wanted.limit)))
 }
 
+/// A connection that is kept for one request after the other.
+pub(super) struct Kept {
+    sender: http1::SendRequest<Empty<Bytes>>,
+    /// Moves its bytes, and ends with the value.
+    _driver: JoinSet<()>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+impl Kept {
+    /// Takes a stream over.
+    pub(super) async fn new<S>(stream: S) -> Result<Self, HttpError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(HttpError::Broken)?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move { drop(connection.await) });
+        Ok(Self {
+            sender,
+            _driver: driver,
+        })
+    }
+
+    /// Sends one GET request and reads the answer; after an error the connection has no use.
+    pub(super) async fn get(&mut self, wanted: Get<'_>) -> Result<Answer, HttpError> {
+        let request = request(wanted, "keep-alive")?;
+        let answer = async {
+            self.sender.ready().await.map_err(HttpError::Broken)?;
+            answer(&mut self.sender, request).await
+        };
+        timeout(wanted.limit, answer)
+            .await
+            .unwrap_or(Err(HttpError::TooLong(wanted.limit)))
+    }
+}
+
+fn request(wanted: Get<'_>, connection: &str) -> Result<Request<Empty<Bytes>>, HttpError> {
+    let mut request = Request::get(wanted.path)
+        .header("host", wanted.host)
+        .header("user-agent", "runner")
+        .header("connection", connection);
+    for (name, value) in wanted.headers {
+        request = request.header(*name, *value);
+    }
+    request
+        .body(Empty::<Bytes>::new())
+        .map_err(|e| HttpError::Request(e.to_string()))
+}
+
+async fn answer(
+    sender: &mut http1::SendRequest<Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+) -> Result<Answer, HttpError> {
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(HttpError::Broken)?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, BODY_LIMIT)
+        .collect()
+        .await
+        .map_err(|_| HttpError::Body)?;
+    let headers = head.headers.iter().map(|(name, value)| {
+        (
+            name.as_str().to_owned(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
+    });
+    Ok(Answer {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        body: body.to_bytes().to_vec(),
+    })
+}
+
 async fn exchange<S>(stream: S, wanted: Get<'_>) -> Result<Answer, HttpError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut request = Request::get(wanted.path)
-        .header("host", wanted.host)
-        .header("user-agent", "runner")
-        .header("connection", "close");
-    for (name, value) in wanted.headers {
-        request = request.header(*name, *value);
-    }
-    let request = request
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| HttpError::Request(e.to_string()))?;
+    let request = request(wanted, "close")?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(HttpError::Broken)?;
-    let answer = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(HttpError::Broken)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, BODY_LIMIT)
-            .collect()
-            .await
-            .map_err(|_| HttpError::Body)?;
-        let headers = head.headers.iter().map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        });
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: headers.collect(),
-            body: body.to_bytes().to_vec(),
-        })
-    };
+    let answer = answer(&mut sender, request);
     let drive = async {
         // Why it ended is told by the answer that does not come.
         drop(connection.await);

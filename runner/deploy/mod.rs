@@ -7,7 +7,7 @@
 //!
 //! # How it works
 //! Each host has one SSH connection ([`Host`]): its Docker daemon, its containers and its proxy
-//! are reached through channels of it. Hosts work at once ([`Fleet`]). Small files are written by
+//! are reached through channels of it, and one shell there runs its scripts. Hosts work at once ([`Fleet`]). Small files are written by
 //! one script for neighbouring operations, under `flock`, with the fence checked there. One task
 //! renews the lease; it ends with the transaction.
 
@@ -37,6 +37,7 @@ mod records;
 mod release;
 mod script;
 mod settings;
+mod shell;
 mod takeover;
 mod transaction;
 mod upkeep;

@@ -13,6 +13,7 @@ use super::{
     host::Host,
     lease::Lease,
     machine,
+    probe::Sight,
     progress::{Event, Progress},
     proxy,
     settings::Settings,
@@ -110,7 +111,7 @@ impl Look {
 pub async fn look(spec: &Spec, settings: &Settings) -> Look {
     let mut fleet = Fleet::new(settings.reach.clone());
     let hosts = spec.hosts();
-    let (observed, away) = fleet.probe(spec, &hosts).await;
+    let (observed, away) = fleet.probe(spec, &hosts, Sight::Proxy).await;
     let mut look = Look {
         fleet,
         observed,
@@ -121,7 +122,7 @@ pub async fn look(spec: &Spec, settings: &Settings) -> Look {
     more.extend(hosts_to_lock(spec, &history));
     more.retain(|host| !hosts.contains(host));
     if !more.is_empty() {
-        let (seen, away) = look.fleet.probe(spec, &more).await;
+        let (seen, away) = look.fleet.probe(spec, &more, Sight::Proxy).await;
         look.observed.hosts.extend(seen.hosts);
         look.away.extend(away);
     }
@@ -405,7 +406,11 @@ impl Opener {
         cancel: &CancellationToken,
     ) -> Result<Transaction, OpenError> {
         let hosts: Vec<HostName> = self.look.observed.hosts.keys().cloned().collect();
-        let (observed, away) = self.look.fleet.probe(&self.spec, &hosts).await;
+        let (observed, away) = self
+            .look
+            .fleet
+            .probe(&self.spec, &hosts, Sight::Whole)
+            .await;
         if let Some((host, error)) = away.into_iter().next() {
             self.unlock(lease).await;
             return Err(OpenError::Unreachable {
@@ -416,7 +421,11 @@ impl Opener {
         self.look.observed = observed;
         let lease = self.end_left_open(lease, cancel).await?;
         if self.remove_leftovers(&lease, cancel).await {
-            let (observed, _) = self.look.fleet.probe(&self.spec, &hosts).await;
+            let (observed, _) = self
+                .look
+                .fleet
+                .probe(&self.spec, &hosts, Sight::Whole)
+                .await;
             self.look.observed = observed;
         }
         let planned = plan(

@@ -24,6 +24,17 @@ use crate::{
 /// How long a container that runs already may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// How much is looked at; each more costs round trips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sight {
+    /// Records and files, containers, images and networks.
+    Records,
+    /// The proxy and its ports, too.
+    Proxy,
+    /// And which containers answer.
+    Whole,
+}
+
 /// What the host's own files say.
 #[derive(Debug, Default)]
 struct Records {
@@ -34,12 +45,18 @@ struct Records {
 }
 
 /// Looks at one host, for one release and what it could meet there.
-pub(super) async fn probe(host: &Host, spec: &Spec) -> Result<HostState, OpError> {
-    let (records, containers, images, networks) = try_join!(
+pub(super) async fn probe(host: &Host, spec: &Spec, sight: Sight) -> Result<HostState, OpError> {
+    let (records, containers, images, networks, proxy) = try_join!(
         read_records(host, spec),
         async { Ok(host.engine.containers(&[]).await?) },
         async { Ok(host.engine.images(&[]).await?) },
         present_networks(host, spec),
+        async {
+            match spec.proxy.as_ref().filter(|_| sight >= Sight::Proxy) {
+                Some(wish) => Ok(host.engine.container(wish.container.as_str()).await?),
+                None => Ok(None),
+            }
+        },
     )?;
     let mut state = HostState {
         networks,
@@ -48,8 +65,16 @@ pub(super) async fn probe(host: &Host, spec: &Spec) -> Result<HostState, OpError
     sort_images(spec, &images, &mut state);
     sort_containers(spec, &containers, &images, &mut state);
     take_records(spec, records, &mut state);
-    let proxy = find_proxy(host, spec, &containers);
-    let (proxy, answers) = tokio::join!(proxy, ask_containers(host, spec, &state));
+    if sight < Sight::Proxy {
+        return Ok(state);
+    }
+    let proxy = find_proxy(host, spec, &containers, proxy);
+    let (proxy, answers) = tokio::join!(proxy, async {
+        match sight {
+            Sight::Whole => ask_containers(host, spec, &state).await,
+            Sight::Records | Sight::Proxy => Vec::new(),
+        }
+    });
     state.proxy = proxy?;
     for (id, answer) in answers {
         if let Some(found) = state.containers.iter_mut().find(|found| found.id == id) {
@@ -375,31 +400,32 @@ async fn find_proxy(
     host: &Host,
     spec: &Spec,
     containers: &[Listed],
+    wanted: Option<crate::docker::Found>,
 ) -> Result<Option<ProxyFound>, OpError> {
-    let Some(wish) = &spec.proxy else {
+    if spec.proxy.is_none() {
         return Ok(None);
-    };
-    let by_name = |name: &str| containers.iter().find(|listed| listed.name == name);
-    let others = ["kamal-proxy", "traefik", "caddy"];
-    let listed =
-        by_name(wish.container.as_str()).or_else(|| others.iter().find_map(|name| by_name(name)));
-    let Some(listed) = listed else {
-        return Ok(None);
-    };
-    let Some(found) = host.engine.container(&listed.id).await? else {
-        return Ok(None);
+    }
+    let by_name = |name: &&str| containers.iter().find(|listed| listed.name == **name);
+    let other = || ["kamal-proxy", "traefik", "caddy"].iter().find_map(by_name);
+    let found = match (wanted, other()) {
+        (Some(found), _) => found,
+        (None, None) => return Ok(None),
+        (None, Some(listed)) => match host.engine.container(&listed.id).await? {
+            Some(found) => found,
+            None => return Ok(None),
+        },
     };
     let known = ["kamal-proxy", "traefik", "caddy", "nginx", "haproxy"];
     let labelled = found.labels.get(PROXY_LABEL).map(String::as_str);
     let driver = known
         .iter()
         .find(|driver| found.image.contains(**driver))
-        .or_else(|| known.iter().find(|driver| listed.name.contains(**driver)));
+        .or_else(|| known.iter().find(|driver| found.name.contains(**driver)));
     Ok(Some(ProxyFound {
         driver: labelled
             .or(driver.copied())
             .map_or_else(|| found.image.clone(), str::to_owned),
-        container: ContainerName::new(listed.name.clone()),
+        container: ContainerName::new(found.name.clone()),
         running: found.is_running(),
         ports: found.ports.iter().map(|port| port.host_port).collect(),
     }))

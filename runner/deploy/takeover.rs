@@ -10,6 +10,7 @@ use super::{
     lease::Lease,
     machine,
     opening::{Begin, LeftOpen, Look, Opener, ending_words, look},
+    probe::Sight,
     progress::Progress,
     settings::Settings,
     transaction::{Ending, Transaction},
@@ -222,7 +223,11 @@ impl Opener {
         match (ending, lease) {
             (Ending::Succeeded | Ending::Undone, Some(lease)) => {
                 self.say(&format!("transaction {id} is {word}"));
-                let (observed, _) = self.look.fleet.probe(&self.spec, &hosts).await;
+                let (observed, _) = self
+                    .look
+                    .fleet
+                    .probe(&self.spec, &hosts, Sight::Whole)
+                    .await;
                 self.look.observed = observed;
                 Ok(lease)
             }

@@ -11,6 +11,7 @@ use super::{
     fleet::Fleet,
     lease::Lease,
     machine,
+    probe::Sight,
     progress::{Event, Progress},
     settings::Settings,
 };
@@ -92,7 +93,7 @@ impl Transaction {
     /// # Errors
     /// As [`Self::advance_to`].
     pub async fn plan_to(&mut self, phase: Phase) -> Result<Vec<Stage>, PhaseError> {
-        let observed = self.observe(true).await?;
+        let observed = self.observe(true, Sight::Records).await?;
         let stages = forward(&self.journal, &observed, phase)?;
         self.seen = Some(observed);
         Ok(stages)
@@ -113,7 +114,7 @@ impl Transaction {
         if self.journal.phase >= phase {
             return Ok(());
         }
-        let observed = self.observe(true).await?;
+        let observed = self.observe(true, Sight::Records).await?;
         let stages = forward(&self.journal, &observed, phase)?;
         self.go(&stages, cancel).await
     }
@@ -168,12 +169,12 @@ impl Transaction {
     }
 
     /// Looks at all hosts; `all` makes one that is away an error.
-    async fn observe(&mut self, all: bool) -> Result<Observed, PhaseError> {
+    async fn observe(&mut self, all: bool, sight: Sight) -> Result<Observed, PhaseError> {
         if let Some(seen) = self.seen.take() {
             return Ok(seen);
         }
         let hosts = self.journal.hosts();
-        let (observed, away) = self.fleet.probe(&self.journal.spec, &hosts).await;
+        let (observed, away) = self.fleet.probe(&self.journal.spec, &hosts, sight).await;
         if let (true, Some((host, error))) = (all, away.into_iter().next()) {
             let what = "look at the host".to_owned();
             return Err(PhaseError::Operation {
@@ -239,9 +240,13 @@ impl Transaction {
                 Phase::Baked
             };
             self.advance_to(before, cancel).await?;
-            let observed = self.observe(true).await?;
+            let mut observed = self.observe(true, Sight::Records).await?;
             let stages = forward(&self.journal, &observed, Phase::Committed)?;
             self.go(&stages, cancel).await?;
+            // What the commit wrote need not be looked for.
+            if let Some(state) = observed.hosts.get_mut(&self.journal.spec.primary) {
+                state.journal = Some(self.journal.clone());
+            }
             self.seen = Some(observed);
         }
         let mut failures = Vec::new();
@@ -250,7 +255,7 @@ impl Transaction {
                 sleep(AGAIN).await;
             }
             failures.clear();
-            let observed = match self.observe(true).await {
+            let observed = match self.observe(true, Sight::Records).await {
                 Ok(observed) => observed,
                 Err(error) => {
                     failures.push(self.words(&error));
@@ -319,7 +324,7 @@ impl Transaction {
                 failures.push(error.chain());
             }
             self.seen = None;
-            let Ok(observed) = self.observe(false).await else {
+            let Ok(observed) = self.observe(false, Sight::Whole).await else {
                 continue;
             };
             let stages = match backward(&self.journal, &observed) {
@@ -355,7 +360,7 @@ impl Transaction {
                     .iter()
                     .map(|failed| self.failed_words(failed)),
             );
-            let Ok(observed) = self.observe(false).await else {
+            let Ok(observed) = self.observe(false, Sight::Whole).await else {
                 continue;
             };
             differences = verify_undone(&self.journal, &observed);

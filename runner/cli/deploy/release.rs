@@ -331,12 +331,11 @@ async fn advance(
     for (phase, hook) in [
         (Phase::Pulled, "pre-deploy"),
         (Phase::Migrated, "pre-app-boot"),
-        (Phase::Healthy, ""),
         (Phase::Baked, "post-app-boot"),
     ] {
         // `app boot` is no deploy for Kamal.
         let is_run = site.has_hook(hook) && (hook != "pre-deploy" || site.called.command != "app");
-        if is_run || hook.is_empty() || phase == Phase::Baked {
+        if is_run || phase == Phase::Baked {
             transaction.advance_to(phase, &stop.cancel).await?;
         }
         if is_run {

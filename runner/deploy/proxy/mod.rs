@@ -6,6 +6,8 @@
 
 mod traefik;
 
+pub(super) use traefik::Api;
+
 use super::{error::OpError, host::Host, settings::Settings};
 use crate::release::{ProxyWish, RouteSpec, TransactionId, from_kamal::ProxySpec};
 

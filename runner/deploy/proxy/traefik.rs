@@ -15,6 +15,7 @@ use crate::{
         script::quote,
         settings::Settings,
     },
+    docker::Found,
     release::{
         RouteSpec, TransactionId,
         from_kamal::{OPS_PORT, ProxySpec},
@@ -158,38 +159,74 @@ pub(super) async fn check(host: &Host, container: &str) -> Result<(), OpError> {
     )))
 }
 
+/// The way to Traefik's own API, kept from one question to the next.
+#[derive(Debug)]
+pub(in crate::deploy) struct Api {
+    container: String,
+    /// The container as it was when the way was opened.
+    found: Found,
+    kept: http::Kept,
+}
+
+impl Api {
+    async fn open(host: &Host, container: &str) -> Result<Self, OpError> {
+        let found = host.engine.container(container).await?;
+        let found = found.ok_or_else(|| OpError::NoContainer(container.into()))?;
+        let mut ips = found.networks.values().map(|joined| joined.ip.as_str());
+        let ip = ips.find(|ip| !ip.is_empty());
+        let ip = ip.ok_or_else(|| OpError::Proxy(format!("`{container}` does not run")))?;
+        let connect = timeout(ANSWER, host.ssh.connect_tcp(ip, OPS_PORT)).await;
+        let stream =
+            connect.map_err(|_| OpError::Proxy("does not take connections".to_owned()))??;
+        let kept = http::Kept::new(stream).await.map_err(|e| silent(&e))?;
+        Ok(Self {
+            container: container.to_owned(),
+            found,
+            kept,
+        })
+    }
+
+    async fn get(&mut self, path: &str) -> Result<Answer, OpError> {
+        let wanted = http::Get {
+            host: "localhost",
+            path,
+            headers: &[],
+            limit: ANSWER,
+        };
+        self.kept.get(wanted).await.map_err(|e| silent(&e))
+    }
+}
+
+fn silent(error: &http::HttpError) -> OpError {
+    let reason = crate::deploy::error::chain(error);
+    OpError::Proxy(format!("did not answer on its own port: {reason}"))
+}
+
 /// Asks Traefik's own API, on the address that only the host reaches.
 async fn api(host: &Host, container: &str, path: &str) -> Result<Answer, OpError> {
-    let ip = address(host, container).await?;
-    ask(host, &ip, path).await
+    Ok(api_and_container(host, container, path).await?.0)
 }
 
-async fn address(host: &Host, container: &str) -> Result<String, OpError> {
-    let found = host.engine.container(container).await?;
-    let found = found.ok_or_else(|| OpError::NoContainer(container.into()))?;
-    let ip = found
-        .networks
-        .values()
-        .map(|joined| joined.ip.clone())
-        .find(|ip| !ip.is_empty());
-    ip.ok_or_else(|| OpError::Proxy(format!("`{container}` does not run")))
-}
-
-async fn ask(host: &Host, ip: &str, path: &str) -> Result<Answer, OpError> {
-    let connect = timeout(ANSWER, host.ssh.connect_tcp(ip, OPS_PORT)).await;
-    let stream = connect.map_err(|_| OpError::Proxy("does not take connections".to_owned()))??;
-    let wanted = http::Get {
-        host: "localhost",
-        path,
-        headers: &[],
-        limit: ANSWER,
-    };
-    http::get(stream, wanted).await.map_err(|error| {
-        OpError::Proxy(format!(
-            "did not answer on its own port: {}",
-            crate::deploy::error::chain(&error)
-        ))
-    })
+/// The same, with what the daemon says of the container.
+async fn api_and_container(
+    host: &Host,
+    container: &str,
+    path: &str,
+) -> Result<(Answer, Found), OpError> {
+    let mut way = host.proxy_api.lock().await;
+    // One that is broken off in the middle is not used again.
+    if let Some(mut api) = way.take().filter(|api| api.container == container)
+        && let Ok(answer) = api.get(path).await
+    {
+        let found = api.found.clone();
+        *way = Some(api);
+        return Ok((answer, found));
+    }
+    let mut api = Api::open(host, container).await?;
+    let answer = api.get(path).await?;
+    let found = api.found.clone();
+    *way = Some(api);
+    Ok((answer, found))
 }
 
 /// Waits until Traefik's API shows some services, enabled, and no longer shows others.
@@ -199,13 +236,12 @@ pub(super) async fn await_services(
     shows: &[String],
     gone: &[String],
 ) -> Result<(), OpError> {
-    let ip = address(host, container).await?;
     let end = Instant::now() + SHOWN;
     loop {
         let mut missing = None;
         let wanted = shows.iter().map(|name| (name, true));
         for (name, is_wanted) in wanted.chain(gone.iter().map(|name| (name, false))) {
-            let answer = ask(host, &ip, &format!("/api/http/services/{name}@file")).await?;
+            let answer = api(host, container, &format!("/api/http/services/{name}@file")).await?;
             if is_shown(&answer) != is_wanted {
                 let word = if is_wanted {
                     "does not show"
@@ -277,27 +313,27 @@ fn count_requests(metrics: &str, transaction: &TransactionId) -> Requests {
     requests
 }
 
-/// Sends a request for the transaction to every port that its routes use.
+/// Sends a request for the transaction to every port that its routes use, to all at once.
 pub(super) async fn prove(
     host: &Host,
     container: &str,
     routes: &[RouteSpec],
     transaction: &TransactionId,
 ) -> Result<(), OpError> {
-    let found = host.engine.container(container).await?;
-    let found = found.ok_or_else(|| OpError::NoContainer(container.into()))?;
-    let ip = address(host, container).await?;
+    let (answer, found) = api_and_container(host, container, "/api/entrypoints").await?;
+    let entries: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let mut proofs = Vec::new();
     for route in routes {
         let main = if route.tls.is_some() { WEB_SECURE } else { WEB };
-        let mut entries = vec![(main.to_owned(), route.tls.is_some())];
-        entries.extend(
+        let mut wanted = vec![(main.to_owned(), route.tls.is_some())];
+        wanted.extend(
             route
                 .plain_ports
                 .iter()
                 .map(|port| (plain_entry(*port), false)),
         );
-        for (entry, is_tls) in entries {
-            let inside = entry_port(host, &ip, &entry).await?;
+        for (entry, is_tls) in wanted {
+            let inside = entry_port(&entries, &entry)?;
             let key = format!("{inside}/tcp");
             let published = found.ports.iter().find(|port| port.container == key);
             let port = published.map(|port| port.host_port).ok_or_else(|| {
@@ -305,20 +341,19 @@ pub(super) async fn prove(
                     "does not publish port {inside} of entry point `{entry}`"
                 ))
             })?;
-            prove_port(host, route, transaction, port, is_tls).await?;
+            proofs.push(prove_port(host, route, transaction, port, is_tls));
         }
     }
+    futures_util::future::try_join_all(proofs).await?;
     Ok(())
 }
 
 /// The port of an entry point inside the container.
-async fn entry_port(host: &Host, ip: &str, entry: &str) -> Result<u16, OpError> {
-    let answer = ask(host, ip, &format!("/api/entrypoints/{entry}")).await?;
-    let found: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let address = found
-        .get("address")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+fn entry_port(entries: &Value, entry: &str) -> Result<u16, OpError> {
+    let named = |found: &&Value| found.get("name").and_then(Value::as_str) == Some(entry);
+    let found = entries.as_array().and_then(|all| all.iter().find(named));
+    let address = found.and_then(|found| found.get("address"));
+    let address = address.and_then(Value::as_str).unwrap_or_default();
     let port = address
         .rsplit_once(':')
         .and_then(|(_, port)| port.parse().ok());

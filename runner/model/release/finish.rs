@@ -32,10 +32,13 @@ pub(super) fn finish(plan: &mut Plan<'_>) {
         all(&work, Host::await_unrouted),
         all(&work, Host::stop),
         all(&work, Host::free_names),
+        // Files last: they go in one command with the record.
         [
             all(&work, Host::exchange),
-            all(&work, Host::tidy),
             all(&work, Host::prune_images),
+            all(&work, Host::remove_surplus),
+            all(&work, Host::move_files),
+            all(&work, Host::tidy),
         ]
         .concat(),
     ];
@@ -224,9 +227,8 @@ impl<'a> Host<'a> {
         if !self.ours {
             return Vec::new();
         }
-        let (journal, spec) = (self.plan.journal, &self.plan.journal.spec);
+        let spec = &self.plan.journal.spec;
         let mut ops = Vec::new();
-        let mut files = BTreeSet::new();
         let freed = self.in_the_way();
         for container in spec.containers_of(self.host) {
             let from = self.plan.target(container);
@@ -238,7 +240,6 @@ impl<'a> Host<'a> {
                     to: container.name.clone(),
                 }));
             }
-            files.extend(container.env_file.clone());
         }
         if spec.containers_of(self.host).next().is_some() {
             let image = ImageRef {
@@ -248,6 +249,18 @@ impl<'a> Host<'a> {
             let tags = vec![spec.version.to_string(), spec.latest_tag()];
             ops.push(self.op(Verb::Tag { image, tags }));
         }
+        ops
+    }
+
+    /// Gives the env files the names that Kamal knows.
+    fn move_files(&self) -> Vec<Op> {
+        if !self.ours {
+            return Vec::new();
+        }
+        let journal = self.plan.journal;
+        let containers = journal.spec.containers_of(self.host);
+        let files: BTreeSet<_> = containers.filter_map(|c| c.env_file.clone()).collect();
+        let mut ops = Vec::new();
         for to in files {
             let from = paths::of_transaction(&to, &journal.id);
             if self.ahead || self.state.files.contains(&from) {
@@ -255,6 +268,13 @@ impl<'a> Host<'a> {
             }
         }
         ops
+    }
+
+    fn remove_surplus(&self) -> Vec<Op> {
+        let surplus = self.surplus().into_iter();
+        surplus
+            .map(|container| Op::best_effort(self.host, Verb::Remove { container }))
+            .collect()
     }
 
     /// Removes what is no longer needed; none of it can fail a deploy.
@@ -269,13 +289,7 @@ impl<'a> Host<'a> {
         files.extend((self.ahead || self.state.files.contains(&reserve)).then_some(reserve));
         files.extend(self.old_certificates());
         let remove = |path| Op::best_effort(self.host, Verb::RemoveFile { path });
-        let mut ops: Vec<_> = files.into_iter().map(remove).collect();
-        ops.extend(
-            self.surplus()
-                .into_iter()
-                .map(|container| Op::best_effort(self.host, Verb::Remove { container })),
-        );
-        ops
+        files.into_iter().map(remove).collect()
     }
 
     /// Certificates of earlier transactions: the route names ours, or is gone.

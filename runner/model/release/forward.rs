@@ -340,7 +340,8 @@ impl<'a> Plan<'a> {
     }
 
     fn boot(&mut self) {
-        let mut ops = Vec::new();
+        // Files first, so that they go to a host in one command.
+        let (mut ops, mut creates) = (Vec::new(), Vec::new());
         for container in &self.journal.spec.containers {
             let Some(state) = self.state(&container.host) else {
                 continue;
@@ -362,12 +363,13 @@ impl<'a> Plan<'a> {
                 let create = Verb::Create {
                     container: Box::new(container.clone()),
                 };
-                ops.push(Op::new(&container.host, create));
+                creates.push(Op::new(&container.host, create));
             }
         }
         for route in &self.journal.spec.routes {
             ops.extend(self.certificate(route));
         }
+        ops.extend(creates);
         self.stage(ops);
         self.stage(self.starts(true));
         self.reached();
