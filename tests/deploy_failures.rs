@@ -104,14 +104,7 @@ fn a_server_that_is_not_known_or_has_changed_is_not_spoken_to() {
 #[test]
 fn a_registry_that_refuses_the_password_or_lacks_the_image_changes_nothing() {
     let mut scene = Scene::usual(&[ONE]);
-    let good = scene.project.read(".kamal/secrets");
-    let wrong = good.lines().map(|line| match line.split_once('=') {
-        Some(("REGISTRY_PASSWORD", _)) => "REGISTRY_PASSWORD=not-this-one\n".to_owned(),
-        _ => format!("{line}\n"),
-    });
-    scene
-        .project
-        .file(".kamal/secrets", &wrong.collect::<String>());
+    let good = with_wrong_password(&scene);
     let refused = scene
         .deploy("v2")
         .expect(3)

@@ -95,9 +95,8 @@ impl RunDocument {
         }
     }
 
-    /// Returns where the jobs of an attempt stand after `changes`, and what was decided last.
-    ///
-    /// Without changes those are the decisions of the start. Errors in words where the workflow file
+    /// Returns where the jobs of an attempt stand after `changes`, and all that was decided on the
+    /// way. Errors in words where the workflow file
     /// cannot be read, which was read once before.
     pub fn replay(
         &self,
@@ -107,7 +106,7 @@ impl RunDocument {
         let mut progress = self.begin(attempt)?;
         let mut decisions = progress.advance();
         for change in changes {
-            decisions = change.apply(&mut progress);
+            decisions.extend(change.apply(&mut progress));
         }
         Ok((progress, decisions))
     }

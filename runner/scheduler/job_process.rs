@@ -79,11 +79,7 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
 
 /// Plans the run again as far as it went, and returns the job's plan.
 fn plan_of(order: &WrittenOrder) -> Result<Box<JobPlan>, String> {
-    let mut progress = order.document.begin(order.attempt)?;
-    let mut decisions = progress.advance();
-    for change in &order.changes {
-        decisions.extend(change.apply(&mut progress));
-    }
+    let (_, decisions) = order.document.replay(order.attempt, &order.changes)?;
     let mine = decisions.into_iter().find_map(|decision| match decision {
         Decision::Start(plan) if plan.key == order.job => Some(plan),
         _ => None,

@@ -20,7 +20,7 @@ pub use admission::{InputsError, dispatch_inputs, skip_reason};
 pub use context::{NO_REPOSITORY, RunContext, github_context};
 pub use document::{Change, Report, RunDocument};
 pub use job_process::{JobProcessError, JobSurroundings, run_ordered};
-pub use ledger::{Clock, JobOutcome, JobPlace, Ledger, LedgerError, NewRun, Rerun, TakenJob};
+pub use ledger::{Clock, JobOutcome, Ledger, LedgerError, NewRun, Rerun, TakenJob};
 pub use local::{LocalRun, RunReport, run_local};
 pub use outbox::Outbox;
 pub use post::Post;

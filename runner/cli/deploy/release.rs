@@ -22,6 +22,7 @@ use crate::{
         self, Begin, Ended, Ending, LeftOpen, Look, OpError, OpenError, PhaseError, Progress,
         Transaction, ending_words,
     },
+    diagnostic::chain,
     docker::DockerError,
     release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Spec, rollback_target},
     report::screen,
@@ -392,19 +393,6 @@ fn failed(outcome: &Outcome<'_>) -> ExitCode {
     let hint = outcome.site.settings.masker.mask(&hint).as_str().to_owned();
     error.with_hint(hint).report();
     code
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Says why a transaction did not begin, and returns the code.

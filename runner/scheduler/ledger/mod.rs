@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use super::document::{Change, RunDocument};
 use crate::engine::Labels;
 use crate::plan::Progress;
-use crate::run::{Attempt, Conclusion, DeployOutcome, JobKey, RunId, Status, Timestamp};
+use crate::run::{Attempt, Conclusion, DeployOutcome, RunId, Status, Timestamp};
 use crate::store::{
     ClaimedJob, EventRow, JobRow, RunFilter, RunRow, Store, StoreError, Transaction,
 };
@@ -531,15 +531,4 @@ fn changes(run: &RunRow, jobs: &[JobRow]) -> Vec<Change> {
 
 fn later(now: Timestamp, by: std::time::Duration) -> Timestamp {
     Timestamp(now.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
-}
-
-/// Names a job of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct JobPlace {
-    /// The run.
-    pub run: RunId,
-    /// The try.
-    pub attempt: Attempt,
-    /// The job.
-    pub job: JobKey,
 }
