@@ -38,6 +38,8 @@ mod github;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod own_image;
 #[cfg(test)]
 mod pipelines;

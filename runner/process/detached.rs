@@ -14,17 +14,21 @@ use super::StartError;
 
 /// Starts a process that outlives this one, and gives it `input` on its standard input.
 ///
-/// It is to call [`lead_session`] first. Its output goes to `log`. Errors only if it could not be
-/// started; one that does not take its input ends by itself.
+/// It is to call [`lead_session`] first. Its output goes to `log`; the variables `hidden` are not for
+/// it. Errors only if it could not be started; one that does not take its input ends by itself.
 pub async fn start_detached(
     program: &Path,
     arguments: &[OsString],
     input: &[u8],
-    log: std::fs::File,
+    (log, hidden): (std::fs::File, &[String]),
 ) -> Result<Child, StartError> {
     let started = || {
         let errors = log.try_clone()?;
-        Command::new(program)
+        let mut command = Command::new(program);
+        for name in hidden {
+            command.env_remove(name);
+        }
+        command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(log)
@@ -56,9 +60,18 @@ pub fn lead_session() -> io::Result<()> {
 
 /// Sends Ctrl-C to a process; one that is gone needs none.
 pub fn interrupt(pid: u32) {
+    send(pid, Signal::SIGINT);
+}
+
+/// Kills a process; one that is gone needs none.
+pub fn kill_process(pid: u32) {
+    send(pid, Signal::SIGKILL);
+}
+
+fn send(pid: u32, signal: Signal) {
     if let Ok(pid) = i32::try_from(pid)
         && pid > 1
     {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
+        let _ = kill(Pid::from_raw(pid), signal);
     }
 }

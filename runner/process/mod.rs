@@ -26,7 +26,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 pub use capture::{Captured, capture};
-pub use detached::{interrupt, lead_session, start_detached};
+pub use detached::{interrupt, kill_process, lead_session, start_detached};
 pub use output::OutputSink;
 pub use tree::{adopt_orphans, kill_adopted, kill_session, kill_tagged};
 

@@ -41,6 +41,9 @@ pub struct RunDocument {
     pub again: Option<BTreeSet<String>>,
     /// How GitHub is told of it; `None` where it is not.
     pub report: Option<Report>,
+    /// Whether a job that was lost with its machine, and deploys nothing, is run again.
+    #[serde(default)]
+    pub reruns_lost: bool,
 }
 
 /// How GitHub is told of a run.
@@ -82,6 +85,7 @@ impl RunDocument {
             is_fork: false,
             again: None,
             report: None,
+            reruns_lost: false,
         }
     }
 

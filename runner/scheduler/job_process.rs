@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::end_without_lease;
 use super::ledger::JobOutcome;
 use super::order::{FORMAT, WrittenOrder};
 use super::secrets::job_secrets;
@@ -20,6 +23,9 @@ use crate::plan::{Decision, JobPlan};
 use crate::report::Recorder;
 use crate::run::{Conclusion, JobEnd};
 use crate::workflow::{JobBody, StepBody};
+
+/// Why a job ended whose machine did not have it any more.
+const LAPSED: &str = "its machine lost communication with the database for too long, and another one could have taken it: it was ended";
 
 /// The process of a job cannot do its work.
 #[derive(Debug, Error)]
@@ -70,10 +76,20 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
     for secret in order.secrets.values() {
         masker.add(secret);
     }
-    let outcome = match plan_of(&order) {
+    let tokens = (around.cancel.clone(), around.force.clone());
+    let lapse = order
+        .lease_patience
+        .map(|patience| end_without_lease(spool.clone(), Duration::from_millis(patience), tokens))
+        .transpose()
+        .map_err(JobProcessError::Spool)?;
+    let mut outcome = match plan_of(&order) {
         Ok(plan) => run_plan(&order, plan, around, masker, writer).await,
         Err(reason) => JobOutcome::without_run(Conclusion::Failure, reason),
     };
+    if lapse.is_some_and(|lapse| lapse.load(Ordering::SeqCst)) {
+        outcome.conclusion = Conclusion::Failure;
+        outcome.reason = Some(LAPSED.to_owned());
+    }
     write_end(&spool, &outcome).map_err(JobProcessError::Spool)
 }
 

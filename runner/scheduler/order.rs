@@ -36,6 +36,10 @@ pub(super) struct WrittenOrder {
     pub(super) mirror: (PathBuf, String),
     /// The folder with the secrets files of the project.
     pub(super) folder: Option<PathBuf>,
+    /// How many milliseconds the job has to end by itself once its lease is over; none where its
+    /// machine has it for good.
+    #[serde(default)]
+    pub(super) lease_patience: Option<u64>,
 }
 
 impl std::fmt::Debug for WrittenOrder {

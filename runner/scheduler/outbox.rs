@@ -19,6 +19,9 @@ const GIVE_UP: Duration = Duration::from_secs(72 * 60 * 60);
 /// The longest time between two tries.
 const MAX_PAUSE: Duration = Duration::from_secs(600);
 
+/// For how long one machine sends what all of them write: longer than any request takes.
+const TURN: Duration = Duration::from_secs(60);
+
 /// How often the outbox is looked into when nothing hints that it should be.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -29,6 +32,8 @@ pub struct Outbox {
     pub ledger: Ledger,
     /// Whose posts: `owner/name`.
     pub repository: String,
+    /// The machine's name in the store.
+    pub machine: String,
     /// Who sends them.
     pub github: GitHub,
     /// The least time between two requests that change something.
@@ -73,6 +78,11 @@ impl Outbox {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = sleep_until(*free_at) => {}
+            }
+            // In order, and each once: of the machines that share the store one sends.
+            let name = format!("outbox {}", self.repository);
+            if !self.ledger.hold(&name, &self.machine, TURN).await? {
+                return Ok(());
             }
             match self.send(&post).await {
                 Ok(remote_id) => {

@@ -38,6 +38,8 @@ pub struct Repository {
     pub public_url: Option<String>,
     /// Whether pull requests from forks run, without secrets.
     pub runs_forks: bool,
+    /// Whether a job that was lost with its machine, and deploys nothing, is run again.
+    pub reruns_lost: bool,
 }
 
 impl Repository {
@@ -56,7 +58,22 @@ impl Repository {
             reports: false,
             public_url: None,
             runs_forks: false,
+            reruns_lost: false,
         }
+    }
+
+    /// Fetches a commit that another machine took in, where it is not in the copy yet.
+    ///
+    /// Blocks until the server answered. A commit that it does not give any more is no error here.
+    pub fn bring(&self, sha: &str, git_ref: &str) -> Result<(), MirrorError> {
+        if self.mirror.has(sha) {
+            return Ok(());
+        }
+        self.mirror.fetch(&self.credentials)?;
+        if !self.mirror.has(sha) && git_ref.starts_with("refs/") {
+            self.mirror.fetch_ref(git_ref, &self.credentials)?;
+        }
+        Ok(())
     }
 
     /// Returns the texts of the workflow files of a commit, by path.

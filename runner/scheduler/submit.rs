@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::admission::{dispatch_inputs, skip_reason};
 use super::context::{RunContext, github_context};
 use super::document::{Report, RunDocument};
-use super::ledger::{Ledger, LedgerError, NewRun};
+use super::ledger::{Ledger, LedgerError, NewRun, RefMove};
 use super::repository::{Repository, WORKFLOW_FOLDERS};
 use super::source::{ReadError, parse_workflow};
 use crate::engine::unsupported;
@@ -33,6 +33,9 @@ pub struct Incoming {
     pub sha: String,
     /// Where the event says that a ref stands now; `None` in it where the ref is gone.
     pub moved: Option<(String, Option<String>)>,
+    /// Where the store said that this ref stood when somebody looked; `None` for who did not look
+    /// there.
+    pub seen_from: Option<Option<String>>,
     /// Only this workflow: its path, its file's name, or its name.
     pub workflow: Option<String>,
     /// The inputs that a dispatch was given.
@@ -131,11 +134,12 @@ pub async fn submit(
         outcome: masker.mask(&lines.join("\n")).as_str().to_owned(),
         at: ledger.now(),
     };
-    let moved = incoming
-        .moved
-        .as_ref()
-        .map(|(name, sha)| (name.as_str(), sha.as_deref()));
-    let added = ledger.take_in(&row, moved, &runs).await?;
+    let moved = incoming.moved.as_ref().map(|(name, after)| RefMove {
+        name: name.clone(),
+        after: after.clone(),
+        seen_from: incoming.seen_from.clone(),
+    });
+    let added = ledger.take_in(&row, moved.as_ref(), &runs).await?;
     Ok(Submitted {
         runs: added,
         verdicts,
@@ -238,6 +242,7 @@ fn described(
     document.vars = Json::from(&repository.vars_value());
     document.inputs = Json::from(inputs);
     document.is_fork = incoming.is_fork;
+    document.reruns_lost = repository.reruns_lost;
     document.report = repository.reports.then(|| Report {
         sha: incoming.shown_sha().to_owned(),
         public_url: repository.public_url.clone(),

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::lease::{Terms, machine_time};
 use super::ledger::{JobOutcome, Ledger, LedgerError, TakenJob};
 use super::order::{FORMAT, WrittenOrder};
 use super::repository::Repository;
@@ -19,12 +20,6 @@ use crate::diagnostic::chain;
 use crate::process;
 use crate::run::Conclusion;
 use crate::store::{ClaimedJob, JobRow, crash_point};
-
-/// How long a machine has a job without saying so again.
-const LEASE: Duration = Duration::from_secs(30);
-
-/// How often it says so.
-const RENEWAL: Duration = Duration::from_secs(10);
 
 /// How often the store is asked when nothing hints that it should be.
 const TICK: Duration = Duration::from_millis(500);
@@ -50,6 +45,10 @@ pub struct Worker {
     pub work: PathBuf,
     /// This program, and what makes it the process of a job.
     pub program: (PathBuf, Vec<OsString>),
+    /// The variables that no job may see: they tell where the store is, with a password.
+    pub hidden: Vec<String>,
+    /// For how long jobs are had.
+    pub terms: Terms,
     /// The repositories that are watched, by name.
     pub repositories: Arc<HashMap<String, Repository>>,
 }
@@ -86,7 +85,7 @@ impl Worker {
             // Listening begins before the store is asked, so that no hint falls between the two.
             changed.as_mut().enable();
             while jobs.len() < self.slots.max(1) {
-                match self.ledger.claim(&self.machine, LEASE).await {
+                match self.ledger.claim(&self.machine, self.terms.lease).await {
                     Ok(Some(taken)) => {
                         let worker = self.clone();
                         jobs.spawn(async move { worker.start(taken).await });
@@ -118,8 +117,10 @@ impl Worker {
     async fn start(&self, taken: TakenJob) {
         let claimed = taken.claimed.clone();
         let spool = Spool::new(&self.spools, &claimed);
+        self.holding(&claimed, self.bring(&taken)).await;
         match self.spawn(&taken, &spool).await {
-            Ok(child) => self.follow(&claimed, &spool, Some(child)).await,
+            Ok(Some(child)) => self.follow(&claimed, &spool, Some(child)).await,
+            Ok(None) => {}
             Err(reason) => {
                 let outcome = JobOutcome::without_run(Conclusion::Failure, reason);
                 self.record(&claimed, &outcome).await;
@@ -127,7 +128,68 @@ impl Worker {
         }
     }
 
-    async fn spawn(&self, taken: &TakenJob, spool: &Spool) -> Result<Child, String> {
+    /// Fetches the commit of a job where another machine took it in.
+    async fn bring(&self, taken: &TakenJob) {
+        let Some(repository) = self.repositories.get(&taken.repository).cloned() else {
+            return;
+        };
+        let github = &taken.document.github;
+        let text = |key: &str| {
+            let value = github.get(key).and_then(serde_json::Value::as_str);
+            value.unwrap_or_default().to_owned()
+        };
+        let (sha, git_ref) = (text("sha"), text("ref"));
+        let brought = tokio::task::spawn_blocking(move || repository.bring(&sha, &git_ref)).await;
+        if let Ok(Err(error)) = brought {
+            // Who needs it fails by saying so; a job without a checkout does not.
+            tracing::warn!(error = %chain(&error), "the commit of a job could not be fetched");
+        }
+    }
+
+    /// Keeps the lease of a job while something is done for it.
+    async fn holding<T>(&self, claimed: &ClaimedJob, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = sleep(self.terms.renewal) => {
+                    if let Err(error) = self.ledger.renew(claimed, self.terms.lease).await {
+                        tracing::warn!(error = %chain(&error), "the lease of a job could not be renewed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says in the store that the process of a job may run from now on; `false` where this machine
+    /// does not have the job any more.
+    ///
+    /// Where the store does not answer, it may have heard it all the same: only an answer counts.
+    async fn begin(&self, claimed: &ClaimedJob, spool: &Spool) -> std::io::Result<bool> {
+        if !self.ledger.is_shared() {
+            return Ok(true);
+        }
+        loop {
+            let before = machine_time();
+            match self.ledger.begin(claimed, self.terms.lease).await {
+                Ok(()) => {
+                    spool.hold_until(before + self.terms.lease)?;
+                    return Ok(true);
+                }
+                Err(LedgerError::Store(error)) => {
+                    tracing::error!(error = %chain(&error), "a job cannot begin yet");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "a job does not begin here");
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Starts the process of a job; none where this machine does not have it any more.
+    async fn spawn(&self, taken: &TakenJob, spool: &Spool) -> Result<Option<Child>, String> {
         let repository = self.repositories.get(&taken.repository).ok_or_else(|| {
             format!(
                 "the repository {} is not in the configuration of this server any more",
@@ -159,6 +221,10 @@ impl Worker {
             } else {
                 repository.folder.clone()
             },
+            lease_patience: self
+                .ledger
+                .is_shared()
+                .then(|| u64::try_from(self.terms.patience.as_millis()).unwrap_or(u64::MAX)),
         };
         let order = serde_json::to_vec(&order).map_err(|error| error.to_string())?;
         let folder = |error: std::io::Error| {
@@ -170,12 +236,15 @@ impl Worker {
         spool.create().map_err(folder)?;
         let log = spool.log().map_err(folder)?;
         let (program, arguments) = &self.program;
+        if !self.begin(&taken.claimed, spool).await.map_err(folder)? {
+            return Ok(None);
+        }
         crash_point("before the process of a job is started");
-        let child = process::start_detached(program, arguments, &order, log)
+        let child = process::start_detached(program, arguments, &order, (log, &self.hidden))
             .await
             .map_err(|error| chain(&error))?;
         crash_point("after the process of a job is started");
-        Ok(child)
+        Ok(Some(child))
     }
 
     /// Follows a job that an earlier server started.
@@ -194,7 +263,9 @@ impl Worker {
     /// records its end.
     async fn follow(&self, claimed: &ClaimedJob, spool: &Spool, mut child: Option<Child>) {
         let mut sent = 0;
-        let mut renewed = Instant::now();
+        // What an earlier server started was last renewed nobody knows when.
+        let mut renewed = child.is_some().then(Instant::now);
+        let mut fenced: Option<Instant> = None;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -204,10 +275,25 @@ impl Worker {
                 () = changed => {}
                 _ = tick.tick() => {}
             }
-            let level = match self.cancel_level(claimed, &mut renewed).await {
+            if let Some(since) = fenced {
+                // It looks after its lease itself, unless something holds it.
+                if since.elapsed() > self.terms.grace
+                    && let Some(pid) = spool.pid()
+                {
+                    process::kill_process(pid);
+                }
+                continue;
+            }
+            let level = match self.cancel_level(claimed, spool, &mut renewed).await {
                 Ok(level) => level,
                 // Someone else has the job: what runs here must not go on beside it.
-                Err(LedgerError::Fenced { .. }) => 2,
+                Err(LedgerError::Fenced { .. }) => {
+                    fenced = Some(Instant::now());
+                    if let Err(error) = spool.hold_until(Duration::ZERO) {
+                        tracing::error!(%error, "a job could not be told that it is over");
+                    }
+                    2
+                }
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "the lease of a job could not be renewed");
                     continue;
@@ -229,14 +315,25 @@ impl Worker {
     async fn cancel_level(
         &self,
         claimed: &ClaimedJob,
-        renewed: &mut Instant,
+        spool: &Spool,
+        renewed: &mut Option<Instant>,
     ) -> Result<u32, LedgerError> {
-        if renewed.elapsed() >= RENEWAL {
-            let level = self.ledger.renew(claimed, LEASE).await?;
-            *renewed = Instant::now();
-            return Ok(level);
+        let is_due = renewed.is_none_or(|at| at.elapsed() >= self.terms.renewal);
+        if !is_due {
+            let hold = self.ledger.hold_of(claimed).await?;
+            if !hold.is_disconnected {
+                return Ok(hold.cancel_level);
+            }
         }
-        self.ledger.cancel_level(claimed).await
+        let (before, at) = (machine_time(), Instant::now());
+        let level = self.ledger.renew(claimed, self.terms.lease).await?;
+        *renewed = Some(at);
+        if self.ledger.is_shared()
+            && let Err(error) = spool.hold_until(before + self.terms.lease)
+        {
+            tracing::error!(%error, "a job could not be told that its machine still has it");
+        }
+        Ok(level)
     }
 
     /// Records the end of a job whose process is gone.

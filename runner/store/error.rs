@@ -23,6 +23,12 @@ pub enum StoreError {
         #[source]
         source: Box<sqlx::Error>,
     },
+    /// It did not answer in time.
+    #[error("the database did not answer within {} s", .after.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        after: std::time::Duration,
+    },
     /// Something in it cannot be read by this version.
     #[error("the database holds {what} that this version cannot read")]
     Unreadable {
@@ -49,18 +55,32 @@ impl StoreError {
         }
     }
 
-    /// Tells whether the same transaction can succeed when it is tried again.
-    pub fn is_passing(&self) -> bool {
-        let (Self::Open { source, .. } | Self::Statement { source, .. }) = self else {
-            return false;
-        };
-        match source.as_ref() {
-            sqlx::Error::Database(error) => matches!(
-                error.code().as_deref(),
-                // Serialization, deadlock, lock not available; SQLite's busy and locked.
-                Some("40001" | "40P01" | "55P03" | "5" | "6" | "517")
-            ),
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+    /// Tells whether another transaction got in the way, so that this one succeeds when it is tried
+    /// again.
+    pub fn is_conflict(&self) -> bool {
+        // Serialization, deadlock, lock not available; SQLite's busy and locked.
+        self.has_code(&["40001", "40P01", "55P03", "5", "6", "517"])
+    }
+
+    /// Tells whether the connection broke, so that it can succeed over another one: the server went
+    /// away or is starting.
+    pub fn is_broken(&self) -> bool {
+        let io = matches!(self.database_error(), Some(sqlx::Error::Io(_)));
+        io || self.has_code(&["57P01", "57P02", "57P03"])
+    }
+
+    fn database_error(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Open { source, .. } | Self::Statement { source, .. } => Some(source),
+            Self::Silent { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+
+    fn has_code(&self, codes: &[&str]) -> bool {
+        match self.database_error() {
+            Some(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| codes.contains(&code.as_ref())),
             _ => false,
         }
     }

@@ -7,9 +7,9 @@ use super::runs::key;
 use super::{StoreError, Transaction, number, small, unsigned, word};
 use crate::run::{Attempt, Conclusion, DeployOutcome, Fence, JobKey, RunId, Status, Timestamp};
 
-const COLUMNS: &str = "run, attempt, job, repository, id, name, needs, labels, is_ready, status, conclusion, reason, \
-     deploy, outputs, is_timed_out, is_kept, position, fence, machine, lease_until, cancel_level, \
-     concurrency_group, created_at, started_at, milliseconds, environment, environment_url";
+pub(super) const COLUMNS: &str = "run, attempt, job, repository, id, name, needs, labels, is_ready, status, conclusion, reason, \
+     deploy, outputs, is_timed_out, is_kept, position, fence, machine, lease_until, began_at, disconnected_at, \
+     losses, cancel_level, concurrency_group, created_at, started_at, milliseconds, environment, environment_url";
 
 /// A job as it is stored.
 #[derive(Debug, Clone)]
@@ -54,6 +54,12 @@ pub struct JobRow {
     pub machine: Option<String>,
     /// Until when that machine has it, if it does not say otherwise.
     pub lease_until: Option<Timestamp>,
+    /// Since when its process may have begun; none where nothing of it can have run.
+    pub began_at: Option<Timestamp>,
+    /// Since when nothing is heard of that machine, by the database's clock.
+    pub disconnected_at: Option<Timestamp>,
+    /// How often it was lost with its machine.
+    pub losses: u32,
     /// 0: goes on; 1: is to be cancelled; 2: is to end at once.
     pub cancel_level: u32,
     /// Its concurrency group.
@@ -84,7 +90,7 @@ pub struct ClaimedJob {
 }
 
 impl JobRow {
-    fn read(row: &AnyRow) -> Self {
+    pub(super) fn read(row: &AnyRow) -> Self {
         let list = |column: &str| -> Vec<String> {
             serde_json::from_str(&row.get::<String, _>(column)).unwrap_or_default()
         };
@@ -110,6 +116,9 @@ impl JobRow {
             fence: Fence(unsigned(row.get("fence"))),
             machine: row.get("machine"),
             lease_until: time("lease_until"),
+            began_at: time("began_at"),
+            disconnected_at: time("disconnected_at"),
+            losses: small(row.get("losses")),
             cancel_level: small(row.get("cancel_level")),
             concurrency_group: row.get("concurrency_group"),
             environment: row.get("environment"),
@@ -188,7 +197,8 @@ impl Transaction {
             "UPDATE jobs SET labels = $1, is_ready = $2, status = $3, conclusion = $4, reason = $5, deploy = $6, \
              outputs = $7, is_timed_out = $8, is_kept = $9, position = $10, fence = $11, machine = $12, \
              lease_until = $13, cancel_level = $14, concurrency_group = $15, started_at = $16, milliseconds = $17, \
-             environment = $18, environment_url = $19 WHERE run = $20 AND attempt = $21 AND job = $22",
+             environment = $18, environment_url = $19, began_at = $20, disconnected_at = $21, losses = $22 \
+             WHERE run = $23 AND attempt = $24 AND job = $25",
         )
         .bind(texts(&job.labels))
         .bind(i64::from(job.is_ready))
@@ -209,6 +219,9 @@ impl Transaction {
         .bind(job.milliseconds.map(number))
         .bind(&job.environment)
         .bind(&job.environment_url)
+        .bind(job.began_at.map(|time| time.0))
+        .bind(job.disconnected_at.map(|time| time.0))
+        .bind(i64::from(job.losses))
         .bind(key(&job.run))
         .bind(i64::from(job.attempt.0))
         .bind(i64::from(job.job.0))
@@ -216,62 +229,6 @@ impl Transaction {
         .await
         .map_err(|source| StoreError::new("the state of a job", source))?;
         Ok(())
-    }
-
-    /// Takes the queued job that waits longest for `machine`, with a new fence; none where none
-    /// waits.
-    pub async fn claim_job(
-        &mut self,
-        machine: &str,
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Option<ClaimedJob>, StoreError> {
-        let skip = if self.is_sqlite {
-            ""
-        } else {
-            " FOR UPDATE SKIP LOCKED"
-        };
-        let sql = format!(
-            "UPDATE jobs SET status = 'in_progress', fence = fence + 1, machine = $1, lease_until = $2, started_at = $3 \
-             WHERE (run, attempt, job) IN (SELECT run, attempt, job FROM jobs WHERE status = 'queued' AND is_ready = 1 \
-             ORDER BY created_at, run, job LIMIT 1{skip}) RETURNING run, attempt, job, fence"
-        );
-        let row = sqlx::query(AssertSqlSafe(sql))
-            .bind(machine)
-            .bind(lease_until.0)
-            .bind(now.0)
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|source| StoreError::new("a queued job", source))?;
-        self.has_written |= row.is_some();
-        Ok(row.map(|row| ClaimedJob {
-            run: RunId(row.get::<i64, _>("run").to_string()),
-            attempt: Attempt(small(row.get("attempt"))),
-            job: JobKey(small(row.get("job"))),
-            fence: Fence(unsigned(row.get("fence"))),
-        }))
-    }
-
-    /// Prolongs the lease of a job; returns its cancel level, or nothing where the fence is not its
-    /// owner's any more.
-    pub async fn renew_lease(
-        &mut self,
-        claimed: &ClaimedJob,
-        until: Timestamp,
-    ) -> Result<Option<u32>, StoreError> {
-        let row = sqlx::query(
-            "UPDATE jobs SET lease_until = $1 WHERE run = $2 AND attempt = $3 AND job = $4 AND fence = $5 \
-             AND status = 'in_progress' RETURNING cancel_level",
-        )
-        .bind(until.0)
-        .bind(key(&claimed.run))
-        .bind(i64::from(claimed.attempt.0))
-        .bind(i64::from(claimed.job.0))
-        .bind(number(claimed.fence.0))
-        .fetch_optional(self.writer())
-        .await
-        .map_err(|source| StoreError::new("the lease of a job", source))?;
-        Ok(row.map(|row| small(row.get(0))))
     }
 
     /// Returns the jobs that run on a machine, or on any.

@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use super::Store;
 
 /// The newest version of the schema.
-pub const LATEST: i64 = 2;
+pub const LATEST: i64 = 3;
 
 /// Each version with the way to it and the way back.
 const STEPS: &[(i64, &str, &str, &str)] = &[
@@ -23,6 +23,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         "github",
         include_str!("schema/0002_github.sql"),
         include_str!("schema/0002_github.down.sql"),
+    ),
+    (
+        3,
+        "machines",
+        include_str!("schema/0003_machines.sql"),
+        include_str!("schema/0003_machines.down.sql"),
     ),
 ];
 

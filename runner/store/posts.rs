@@ -101,17 +101,30 @@ impl Transaction {
         Ok(rows.iter().map(PostRow::read).collect())
     }
 
-    /// Returns the posts of a kind whose subjects begin so.
+    /// Returns the post of a subject.
+    pub async fn post_of(&mut self, subject: &str) -> Result<Option<PostRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM posts WHERE subject = $1");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(subject)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|source| StoreError::new("a post to GitHub", source))?;
+        Ok(row.as_ref().map(PostRow::read))
+    }
+
+    /// Returns the posts of a repository and a kind whose subjects begin so.
     pub async fn posts_of(
         &mut self,
-        kind: &str,
+        (repository, kind): (&str, &str),
         beginning: &str,
     ) -> Result<Vec<PostRow>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM posts WHERE kind = $1 AND substr(subject, 1, $2) = $3 ORDER BY changed_at"
+            "SELECT {COLUMNS} FROM posts WHERE repository = $1 AND kind = $2 \
+             AND substr(subject, 1, CAST($3 AS INTEGER)) = $4 ORDER BY changed_at"
         );
         let length = i64::try_from(beginning.chars().count()).unwrap_or(i64::MAX);
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(repository)
             .bind(kind)
             .bind(length)
             .bind(beginning)

@@ -161,6 +161,15 @@ impl Transaction {
     /// Returns a run and keeps it from everybody else until the transaction ends.
     pub async fn lock_run(&mut self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
         let end = self.for_update();
+        self.one_run(id, end).await
+    }
+
+    /// Returns a run.
+    pub async fn run(&mut self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+        self.one_run(id, "").await
+    }
+
+    async fn one_run(&mut self, id: &RunId, end: &str) -> Result<Option<RunRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE id = $1{end}");
         let row = sqlx::query(AssertSqlSafe(sql))
             .bind(key(id))

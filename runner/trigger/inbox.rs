@@ -143,6 +143,7 @@ impl Inbox {
             git_ref,
             sha,
             moved: described.moved,
+            seen_from: None,
             workflow: None,
             inputs: Object::new(),
             is_fork: described.is_fork,

@@ -83,14 +83,15 @@ impl Poll {
 /// The first look only remembers where everything stands: what was pushed before the repository was
 /// watched starts nothing.
 pub async fn look(ledger: &Ledger, repository: &Repository) -> Result<Vec<Submitted>, PollError> {
+    // Before the fetch: what is fetched is then never older than what another machine recorded.
+    let known = ledger.refs(&repository.name).await?;
     let fetched = {
         let repository = repository.clone();
         tokio::task::spawn_blocking(move || repository.mirror.fetch(&repository.credentials))
     };
     let refs = fetched.await.map_err(PollError::Lost)??;
-    let known = ledger.refs(&repository.name).await?;
     if known.is_empty() {
-        ledger.set_refs(&repository.name, &refs).await?;
+        ledger.first_refs(&repository.name, &refs).await?;
         return Ok(Vec::new());
     }
     let mut seen = Vec::new();

@@ -55,6 +55,7 @@ pub fn push_event(
         git_ref: name.to_owned(),
         sha: after.or(before).unwrap_or_default().to_owned(),
         moved: Some((name.to_owned(), after.map(str::to_owned))),
+        seen_from: Some(before.map(str::to_owned)),
         workflow: None,
         inputs: Object::new(),
         is_fork: false,

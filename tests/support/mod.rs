@@ -4,6 +4,8 @@ pub(crate) mod found;
 pub(crate) mod github;
 pub(crate) mod http;
 pub(crate) mod images;
+pub(crate) mod machines;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod pty;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A folder with a working tree, a bare repository, a `runner.toml`, and maybe a server.
 pub(crate) struct Server {
@@ -267,22 +267,30 @@ impl Server {
     }
 
     /// Waits for something, and fails with the server's log where it does not come.
+    pub(crate) fn wait_for<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        self.wait_or(what, look, || {
+            let list = self.run(&["runs", "list"]);
+            format!("{}\n{}", self.log(), String::from_utf8_lossy(&list.stdout))
+        })
+    }
+
+    /// Waits for something, and fails with these words where it does not come.
     #[expect(
         clippy::disallowed_methods,
         reason = "a test that waits for another process has nothing else to do"
     )]
-    pub(crate) fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn wait_or<T>(
+        &self,
+        what: &str,
+        mut look: impl FnMut() -> Option<T>,
+        words: impl FnOnce() -> String,
+    ) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(
-                Instant::now() < end,
-                "{what} did not come\n{}\n{}",
-                self.log(),
-                String::from_utf8_lossy(&self.run(&["runs", "list"]).stdout)
-            );
+            assert!(Instant::now() < end, "{what} did not come\n{}", words());
             std::thread::sleep(Duration::from_millis(50));
         }
     }

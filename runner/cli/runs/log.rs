@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::error::{CliError, ErrorKind, ExitCode};
 use super::super::run::exit_code;
-use super::super::settings;
+use super::super::{settings, write_note};
 use super::stands;
 use crate::mask::Masker;
 use crate::report::{Console, ConsoleStyle, Reporter as _};
@@ -76,6 +76,8 @@ struct Printer {
     offsets: HashMap<(JobKey, u64), u64>,
     ended: Vec<JobKey>,
     known: Vec<JobKey>,
+    /// Of which owners of jobs it was said that they are on another machine.
+    elsewhere: Vec<(JobKey, u64)>,
     /// Only hands text on: what is stored is masked.
     masker: Masker,
 }
@@ -91,6 +93,7 @@ impl Printer {
             offsets: HashMap::new(),
             ended: Vec::new(),
             known: Vec::new(),
+            elsewhere: Vec::new(),
             masker: Masker::new(),
         }
     }
@@ -123,6 +126,23 @@ impl Printer {
         Ok(())
     }
 
+    /// Says where the output of a job is that ran on another machine.
+    fn note_elsewhere(&mut self, spool: &Spool, job: &JobRow) {
+        if job.began_at.is_none() || spool.folder().exists() {
+            return;
+        }
+        let owner = (job.job, job.fence.0);
+        if let Some(machine) = &job.machine
+            && !self.elsewhere.contains(&owner)
+        {
+            self.elsewhere.push(owner);
+            write_note(&format!(
+                "what {} printed is on the machine {machine}: ask there",
+                job.name
+            ));
+        }
+    }
+
     fn print_job(&mut self, spools: &Path, job: &JobRow) -> Result<(), CliError> {
         if job.fence.0 > 0 {
             let claimed = ClaimedJob {
@@ -131,8 +151,9 @@ impl Printer {
                 job: job.job,
                 fence: job.fence,
             };
-            let offset = self.offsets.entry((job.job, job.fence.0)).or_default();
             let spool = Spool::new(spools, &claimed);
+            self.note_elsewhere(&spool, job);
+            let offset = self.offsets.entry((job.job, job.fence.0)).or_default();
             let (lines, next) = spool.read_from(*offset).map_err(|source| {
                 CliError::new(
                     ErrorKind::Environment,

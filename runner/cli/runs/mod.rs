@@ -18,7 +18,7 @@ use crate::store::RunFilter;
 /// Does what is asked of the runs of a server, whether it is up or not.
 pub(super) fn runs(runtime: &Runtime, verb: &RunsVerb) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
-        let config = ServeConfig::read(&place(verb).config, Values::Left)?;
+        let config = ServeConfig::of(place(verb), Values::Left)?;
         let ledger = open_ledger(&config).await?;
         match verb {
             RunsVerb::List {

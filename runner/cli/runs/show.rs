@@ -100,6 +100,7 @@ fn job_line(job: &JobRow) -> String {
         }
         (None, Status::Queued, _) if !job.is_ready => ": waits for other jobs".to_owned(),
         (None, Status::Queued, _) => ": waits for a free slot".to_owned(),
+        (None, Status::InProgress, _) => on_machine(job),
         _ => String::new(),
     };
     format!(
@@ -107,6 +108,20 @@ fn job_line(job: &JobRow) -> String {
         state(job.status, job.conclusion),
         job.name
     )
+}
+
+/// Says where a job runs, where there are several machines, and whether anything is heard of it.
+fn on_machine(job: &JobRow) -> String {
+    match (&job.machine, job.disconnected_at) {
+        (Some(machine), Some(since)) => {
+            format!(
+                ": disconnected: nothing is heard of the machine {machine} since {}",
+                time(since)
+            )
+        }
+        (Some(machine), None) if job.began_at.is_some() => format!(": on the machine {machine}"),
+        _ => String::new(),
+    }
 }
 
 /// Prints events with what became of them.
@@ -144,6 +159,7 @@ fn job_json(job: &JobRow) -> Json {
     json!({
         "id": job.id, "name": job.name, "status": job.status, "conclusion": job.conclusion,
         "reason": job.reason, "deploy": job.deploy, "milliseconds": job.milliseconds, "kept": job.is_kept,
+        "machine": job.machine, "disconnected": job.disconnected_at.is_some(),
     })
 }
 

@@ -6,12 +6,23 @@ use clap::{Args, Subcommand};
 
 use super::super::arguments::Format;
 
+/// The variable that names the database, and can hold its password.
+pub(in super::super) const DATABASE_VARIABLE: &str = "RUNNER_DATABASE";
+
 /// Which server is meant.
 #[derive(Debug, Clone, Args)]
 pub(in super::super) struct ServerArguments {
     /// The configuration of the server
     #[arg(long, value_name = "FILE", default_value = "runner.toml")]
     pub(in super::super) config: PathBuf,
+    /// The database that several machines share [default: a file in the folder of the server]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = DATABASE_VARIABLE,
+        hide_env_values = true
+    )]
+    pub(in super::super) database: Option<String>,
 }
 
 /// `runner serve`.
@@ -19,14 +30,6 @@ pub(in super::super) struct ServerArguments {
 pub(in super::super) struct ServeArguments {
     #[command(flatten)]
     pub(in super::super) config: ServerArguments,
-    /// The database that several machines share [default: a file in the folder of the server]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "RUNNER_DATABASE",
-        hide_env_values = true
-    )]
-    pub(in super::super) database: Option<String>,
 }
 
 /// `runner dispatch`.

@@ -11,6 +11,7 @@ use super::super::error::{CliError, ErrorKind};
 use super::super::labels::place_of;
 use super::super::run::file_pairs;
 use super::super::settings;
+use super::arguments::ServerArguments;
 use crate::engine::Labels;
 use crate::scheduler::Repository;
 
@@ -53,6 +54,16 @@ enum Forks {
     RunWithoutSecrets,
 }
 
+/// What becomes of a job that was lost with its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LostJobs {
+    /// It fails.
+    Fail,
+    /// It is run again, once, unless it deploys.
+    Rerun,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct WrittenRepository {
@@ -62,6 +73,7 @@ struct WrittenRepository {
     folder: Option<PathBuf>,
     default_branch: Option<String>,
     forks: Option<Forks>,
+    lost_jobs: Option<LostJobs>,
     token: Option<Value>,
     #[serde(default)]
     webhook_secrets: Vec<Value>,
@@ -90,6 +102,8 @@ pub(in super::super) struct ServeConfig {
     pub(in super::super) data: PathBuf,
     /// The URL of the database, if it is not a file in there.
     pub(in super::super) database: Option<String>,
+    /// The variable that it stands in, if the file names one.
+    pub(in super::super) database_variable: Option<String>,
     /// How many jobs run at once.
     pub(in super::super) slots: usize,
     /// Labels that are served beside those of every machine.
@@ -132,8 +146,20 @@ pub(in super::super) enum Values {
 }
 
 impl ServeConfig {
+    /// Reads the configuration that a command line names, which has the last word on the database.
+    pub(in super::super) fn of(
+        arguments: &ServerArguments,
+        values: Values,
+    ) -> Result<Self, CliError> {
+        let mut config = Self::read(&arguments.config, values, arguments.database.is_some())?;
+        if arguments.database.is_some() {
+            config.database.clone_from(&arguments.database);
+        }
+        Ok(config)
+    }
+
     /// Reads the file, and the files and variables that it names.
-    pub(in super::super) fn read(path: &Path, values: Values) -> Result<Self, CliError> {
+    fn read(path: &Path, values: Values, has_database: bool) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path).map_err(|source| {
             CliError::new(
                 ErrorKind::Usage,
@@ -195,12 +221,14 @@ impl ServeConfig {
             labels.serve(label, place_of(place, &shown)?);
         }
         let database = match &written.database {
-            Some(value) => Some(value.read("database", &folder)?),
-            None => None,
+            // Another one is named, so this one need not be there.
+            Some(value) if !has_database => Some(value.read("database", &folder)?),
+            _ => None,
         };
         Ok(Self {
             data,
             database,
+            database_variable: written.database.and_then(|value| value.env),
             slots: written
                 .slots
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
@@ -265,6 +293,7 @@ fn watched(
     let mut repository = Repository::new(&written.name, &written.url, mirrors);
     repository.public_url = public_url;
     repository.runs_forks = written.forks == Some(Forks::RunWithoutSecrets);
+    repository.reruns_lost = written.lost_jobs == Some(LostJobs::Rerun);
     // GitHub is told where it can be: by whoever has a token for it.
     repository.reports = written.report.unwrap_or(written.token.is_some());
     if let Some(branch) = &written.default_branch {

@@ -75,6 +75,9 @@ fn template(name: &str, url: &str, folder: &Path) -> String {
 # Everything that it keeps: the store, logs, copies of the repositories.
 data = ".runner"
 
+# A PostgreSQL database instead of a file, for several machines that share the work: postgres://USER:PASSWORD@HOST/NAME.
+# database = {{ env = "RUNNER_DATABASE" }}
+
 # How many jobs run at once.
 slots = 2
 
@@ -107,6 +110,8 @@ folder = "{}"
 # webhook-secrets = [{{ env = "WEBHOOK_SECRET" }}]
 # Whether pull requests from forks run: "refuse", or "run-without-secrets".
 # forks = "refuse"
+# What becomes of a job that was lost with its machine: "fail", or "rerun" (once; one that deploys is never run again by itself).
+# lost-jobs = "fail"
 
 # The secrets of workflows: NAME=value lines, and single ones.
 # secrets-file = "/etc/runner/secrets"

@@ -16,7 +16,7 @@ use crate::store::Store;
 pub(in super::super) async fn open_ledger(config: &ServeConfig) -> Result<Ledger, CliError> {
     make_folder(&config.data)?;
     let opened = match &config.database {
-        Some(url) => Store::open(url, without_password(url)).await,
+        Some(url) => Store::open(checked(url)?, &shown(url)).await,
         None => Store::open_file(&config.data.join("runner.db")).await,
     };
     let store = opened.map_err(|source| {
@@ -25,8 +25,31 @@ pub(in super::super) async fn open_ledger(config: &ServeConfig) -> Result<Ledger
     Ok(Ledger::new(store, Arc::new(now), config.labels.clone()))
 }
 
-fn without_password(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, place)| place)
+/// Refuses what is no address of a database.
+fn checked(url: &str) -> Result<&str, CliError> {
+    let is_known = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme));
+    if is_known && url::Url::parse(url).is_ok() {
+        return Ok(url);
+    }
+    Err(CliError::new(
+        ErrorKind::Usage,
+        "the address of the database cannot be read",
+    )
+    .with_hint(
+        "write postgres://USER:PASSWORD@HOST:PORT/NAME; what is special in a password as %XX",
+    ))
+}
+
+/// Returns an address without what proves who we are.
+fn shown(url: &str) -> String {
+    let Ok(url) = url::Url::parse(url) else {
+        return "the database".to_owned();
+    };
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    let host = url.host_str().unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
 fn make_folder(path: &Path) -> Result<(), CliError> {
@@ -90,8 +113,47 @@ pub(super) fn name(data: &Path) -> Result<String, CliError> {
         file.read_to_string(&mut name).map_err(failed)?;
     }
     if name.trim().is_empty() {
-        name = uuid::Uuid::now_v7().to_string();
+        name = new_name();
         std::fs::write(&path, &name).map_err(failed)?;
     }
     Ok(name.trim().to_owned())
+}
+
+/// Returns a name that no other machine has, and that tells people which one it is.
+fn new_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    // Its end is chance, its beginning the time.
+    let end = id.get(id.len() - 12..).unwrap_or(&id);
+    format!("{}-{end}", host.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (url, expected) in [
+            (
+                "postgres://me:geheim@db:5433/runner",
+                "postgres://db:5433/runner",
+            ),
+            (
+                "postgres://me:ge%40heim@db/runner?password=geheim",
+                "postgres://db/runner",
+            ),
+            ("postgres://me@%2Frun/runner", "postgres://%2Frun/runner"),
+        ] {
+            assert_eq!(shown(checked(url).unwrap()), expected);
+        }
+        for wrong in [
+            "runner.db",
+            "mysql://me:geheim@db/x",
+            "postgres://me:ge/heim@db:port/x",
+        ] {
+            let refused = checked(wrong).unwrap_err();
+            assert!(!format!("{refused:?}").contains("heim"), "{refused:?}");
+        }
+    }
 }

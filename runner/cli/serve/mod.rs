@@ -26,12 +26,13 @@ use crate::expression::Object;
 use crate::github::GitHub;
 use crate::process;
 use crate::scheduler::{
-    Incoming, JobSurroundings, Ledger, Outbox, Repository, Worker, run_ordered, submit,
+    Incoming, JobSurroundings, Ledger, Outbox, Reaper, Repository, Terms, Worker, run_ordered,
+    submit,
 };
 use crate::server::{Site, Templates, answer};
 use crate::store::{self, Role};
 use crate::trigger::{Inbox, Poll};
-use arguments::{DispatchArguments, ServeArguments};
+use arguments::{DATABASE_VARIABLE, DispatchArguments, ServeArguments};
 use config::{ServeConfig, ServerConfig, Values, Watched};
 
 pub(super) use init::init;
@@ -39,10 +40,7 @@ pub(super) use init::init;
 /// Watches the repositories and runs what is due, until it is told to stop.
 pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<ExitCode, CliError> {
     arm_crashes(Role::Server);
-    let mut config = ServeConfig::read(&arguments.config.config, Values::Read)?;
-    if arguments.database.is_some() {
-        config.database.clone_from(&arguments.database);
-    }
+    let config = ServeConfig::of(&arguments.config, Values::Read)?;
     if config.repositories.is_empty() {
         return Err(
             CliError::new(ErrorKind::Invalid, "no repository is to be watched")
@@ -66,13 +64,22 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             .iter()
             .map(|(name, watched)| (name.clone(), watched.repository.clone()))
             .collect();
+        let terms = terms();
+        let reaper = Reaper {
+            ledger: ledger.clone(),
+            terms,
+        };
+        tasks.spawn(reaper.run(stop.clone()));
+        let hidden = [DATABASE_VARIABLE.to_owned()];
         let worker = Worker {
             ledger: ledger.clone(),
-            machine,
+            machine: machine.clone(),
             slots: config.slots,
             spools: config.data.join("spool"),
             work: config.data.join("work"),
             program: (program, vec![OsString::from("job")]),
+            hidden: hidden.into_iter().chain(config.database_variable.clone()).collect(),
+            terms,
             repositories: Arc::new(repositories),
         };
         tasks.spawn(worker.run(stop.clone()));
@@ -80,7 +87,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             listen(&mut tasks, (&config, server), &ledger, &stop).await?;
         }
         for watched in config.repositories.into_values() {
-            if let Some(outbox) = outbox(&watched, &ledger)? {
+            if let Some(outbox) = outbox(&watched, &ledger, &machine)? {
                 tasks.spawn(outbox.run(stop.clone()));
             }
             let poll = Poll {
@@ -103,7 +110,11 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         while tasks.join_next().await.is_some() {}
         signals.abort();
         ledger.store().close().await;
-        write_note("stopped; jobs that run go on, and the next server follows them");
+        write_note(if ledger.is_shared() {
+            "stopped; jobs that run go on for the time of a lease, and a server that starts here until then follows them"
+        } else {
+            "stopped; jobs that run go on, and the next server follows them"
+        });
         Ok(ExitCode::Success)
     })
 }
@@ -183,7 +194,7 @@ async fn site(
 }
 
 /// Returns who tells GitHub of a repository's runs, where it is told.
-fn outbox(watched: &Watched, ledger: &Ledger) -> Result<Option<Outbox>, CliError> {
+fn outbox(watched: &Watched, ledger: &Ledger, machine: &str) -> Result<Option<Outbox>, CliError> {
     let repository = &watched.repository;
     let Some(token) = &repository.credentials.token else {
         return Ok(None);
@@ -202,6 +213,7 @@ fn outbox(watched: &Watched, ledger: &Ledger) -> Result<Option<Outbox>, CliError
     Ok(Some(Outbox {
         ledger: ledger.clone(),
         repository: repository.name.clone(),
+        machine: machine.to_owned(),
         github,
         pause: if is_github {
             Duration::from_secs(1)
@@ -216,6 +228,13 @@ fn arm_crashes(role: Role) {
     if let Some(text) = settings::variable("RUNNER_CRASH") {
         store::arm(&text, role);
     }
+}
+
+/// Returns for how long jobs are had; tests of debug builds alone may shorten it by `RUNNER_LEASE`.
+fn terms() -> Terms {
+    let wanted = settings::variable("RUNNER_LEASE").filter(|_| cfg!(debug_assertions));
+    let lease = wanted.and_then(|text| humantime::parse_duration(&text).ok());
+    lease.map_or_else(Terms::default, Terms::of)
 }
 
 /// The process of a job: what it is to do comes on standard input.
@@ -257,7 +276,7 @@ pub(super) fn dispatch(
     runtime: &Runtime,
     arguments: &DispatchArguments,
 ) -> Result<ExitCode, CliError> {
-    let config = ServeConfig::read(&arguments.config.config, Values::Read)?;
+    let config = ServeConfig::of(&arguments.config, Values::Read)?;
     let repository = config.repository(arguments.repository.as_deref())?;
     let environment = |what: String, source: Box<dyn std::error::Error + Send + Sync>| {
         CliError::new(ErrorKind::Environment, what).because(source)
@@ -303,6 +322,7 @@ pub(super) fn dispatch(
         git_ref: name.clone(),
         sha: sha.clone(),
         moved: None,
+        seen_from: None,
         workflow: Some(arguments.workflow.clone()),
         inputs,
         is_fork: false,

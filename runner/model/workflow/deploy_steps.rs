@@ -1,6 +1,6 @@
 //! Where the steps of a deploy may stand: its transaction lives in one job.
 
-use super::model::{ActionReference, JobBody, Located, Step, StepBody, Workflow};
+use super::model::{ActionReference, Job, JobBody, Located, Step, StepBody, Workflow};
 use crate::diagnostic::{Diagnostic, Span};
 
 /// The action that opens the transaction.
@@ -27,6 +27,26 @@ pub fn deploy_steps(workflow: &Workflow) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Tells whether a job has a step that can change what runs on servers.
+///
+/// Steps of composite actions and of scripts are not seen.
+pub fn has_deploy_steps(job: &Job) -> bool {
+    match &job.body {
+        JobBody::Steps(body) => has_any(&body.steps),
+        JobBody::Call(_) => false,
+    }
+}
+
+fn has_any(steps: &[Step]) -> bool {
+    steps.iter().any(|step| match &step.body {
+        StepBody::Uses { uses, .. } => own_action(&uses.value).is_some_and(|name| {
+            name == OPENS || name == GOES_BACK || GO_ON.contains(&name.as_str())
+        }),
+        StepBody::Parallel(steps) => has_any(steps),
+        StepBody::Run { .. } | StepBody::Wait(_) | StepBody::WaitAll | StepBody::Cancel(_) => false,
+    })
 }
 
 fn look_at(steps: &[Step], job: &str, opened: &mut Option<Span>, found: &mut Vec<Diagnostic>) {

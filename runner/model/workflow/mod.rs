@@ -14,7 +14,7 @@ mod tests;
 mod token;
 
 pub use action::parse_action;
-pub use deploy_steps::deploy_steps;
+pub use deploy_steps::{deploy_steps, has_deploy_steps};
 pub use evaluate::TokenError;
 pub use model::{
     ActionInput, ActionManifest, ActionReference, ActionRuns, CallInterface, CallJob, CallSecrets,

@@ -210,6 +210,9 @@ impl Ledger {
             fence: crate::run::Fence(0),
             machine: None,
             lease_until: None,
+            began_at: None,
+            disconnected_at: None,
+            losses: 0,
             cancel_level: 0,
             concurrency_group: None,
             environment: None,
@@ -311,4 +314,5 @@ fn end_job(job: &mut JobRow, conclusion: Conclusion, reason: Option<String>) {
     job.conclusion = Some(conclusion);
     job.reason = reason;
     job.lease_until = None;
+    job.disconnected_at = None;
 }

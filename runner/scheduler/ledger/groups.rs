@@ -19,6 +19,7 @@ impl Ledger {
         let Some(group) = concurrency else {
             return Box::pin(self.begin_run(tx, &mut run)).await;
         };
+        alone_with_group(tx, &run.repository, &group.group).await?;
         self.make_room(
             tx,
             &run.repository,
@@ -58,6 +59,7 @@ impl Ledger {
         if let Some(group) = group {
             job.concurrency_group = Some(group.group.clone());
             tx.update_job(&job).await?;
+            alone_with_group(tx, &run.repository, &group.group).await?;
             let is_same = |other: &JobRow| other.run == job.run && other.job == job.job;
             self.make_room(
                 tx,
@@ -147,6 +149,7 @@ impl Ledger {
         repository: &str,
         group: &str,
     ) -> Result<(), LedgerError> {
+        alone_with_group(tx, repository, group).await?;
         if self.is_held(tx, repository, group, None, None).await? {
             return Ok(());
         }
@@ -169,4 +172,15 @@ impl Ledger {
             (_, None) => Ok(()),
         }
     }
+}
+
+/// Keeps other machines from a group: two newcomers that do not see each other would both begin.
+async fn alone_with_group(
+    tx: &mut Transaction,
+    repository: &str,
+    group: &str,
+) -> Result<(), LedgerError> {
+    tx.alone_with(&format!("group {repository} {group}"))
+        .await?;
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The inbox: what was delivered is stored before it is answered, and read afterwards.
 
-use super::{Ledger, LedgerError, TRIES, transaction};
+use super::{Ledger, LedgerError, reading, transaction};
 use crate::store::DeliveryRow;
 
 /// How many deliveries are looked at in one go.
@@ -16,7 +16,7 @@ impl Ledger {
 
     /// Returns the oldest deliveries that nobody looked at yet.
     pub async fn new_deliveries(&self) -> Result<Vec<DeliveryRow>, LedgerError> {
-        transaction!(self, tx, tx.new_deliveries(MANY).await?)
+        reading!(self, tx, tx.new_deliveries(MANY).await?)
     }
 
     /// Records what became of a delivery.

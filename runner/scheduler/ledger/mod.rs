@@ -10,6 +10,7 @@
 mod change;
 mod groups;
 mod inbox;
+mod lost;
 mod posts;
 mod rerun;
 #[cfg(test)]
@@ -29,10 +30,14 @@ use crate::store::{
     ClaimedJob, EventRow, JobRow, RunFilter, RunRow, Store, StoreError, Transaction,
 };
 
+pub use lost::{LostJob, Taken};
 pub use rerun::Rerun;
 
-/// How often a transaction is tried that another one got in the way of.
-const TRIES: u32 = 8;
+/// How often a transaction is tried again that another one got in the way of.
+const CONFLICTS: u32 = 8;
+
+/// How often a transaction is tried again whose connection broke.
+const BREAKS: u32 = 2;
 
 /// Tells the time; injected, so that tests can turn the clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -73,8 +78,13 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    fn is_passing(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_passing())
+    /// Returns how often it is worth to try again what failed so.
+    fn tries(&self) -> u32 {
+        match self {
+            Self::Store(error) if error.is_conflict() => CONFLICTS,
+            Self::Store(error) if error.is_broken() => BREAKS,
+            _ => 0,
+        }
     }
 }
 
@@ -132,6 +142,17 @@ pub struct NewRun {
     pub document: RunDocument,
 }
 
+/// A ref that moved, as somebody saw it or was told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RefMove {
+    /// The ref.
+    pub name: String,
+    /// Where it stands now; `None` where it is gone.
+    pub after: Option<String>,
+    /// Where the store said that it stood when somebody looked; `None` for who did not look there.
+    pub seen_from: Option<Option<String>>,
+}
+
 /// A job that was taken, with all that it takes to run it but the secrets.
 #[derive(Debug, Clone)]
 pub struct TakenJob {
@@ -145,6 +166,15 @@ pub struct TakenJob {
     pub document: RunDocument,
     /// What happened in the run so far.
     pub changes: Vec<Change>,
+}
+
+/// How a job stands with the machine that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// How it is to end: 0 by itself, 1 cancelled, 2 at once.
+    pub cancel_level: u32,
+    /// Whether its lease lapsed, and it is about to be taken from the machine.
+    pub is_disconnected: bool,
 }
 
 struct Planned {
@@ -174,17 +204,20 @@ impl std::fmt::Debug for Ledger {
 
 /// Does `$body` in a transaction `$tx`, again where another one got in its way.
 macro_rules! transaction {
-    ($ledger:expr, $tx:ident, $body:expr) => {{
+    ($ledger:expr, $tx:ident, $body:expr) => {
+        transaction!($ledger, begin, $tx, $body)
+    };
+    ($ledger:expr, $begin:ident, $tx:ident, $body:expr) => {{
         let mut tries = 0;
         loop {
             let attempt = async {
-                let mut $tx = $ledger.store.begin().await?;
+                let mut $tx = $ledger.store.$begin().await?;
                 let done = $body;
                 $tx.commit().await?;
                 Ok::<_, LedgerError>(done)
             };
-            match attempt.await {
-                Err(error) if error.is_passing() && tries < TRIES => {
+            match $ledger.in_time(attempt).await {
+                Err(error) if tries < error.tries() => {
                     tries += 1;
                     $ledger.forget_plans();
                     tokio::time::sleep(std::time::Duration::from_millis(5 << tries)).await;
@@ -198,6 +231,14 @@ macro_rules! transaction {
         }
     }};
 }
+
+/// Does `$body` in a transaction `$tx` that only reads.
+macro_rules! reading {
+    ($ledger:expr, $tx:ident, $body:expr) => {
+        transaction!($ledger, read, $tx, $body)
+    };
+}
+use reading;
 use transaction;
 
 impl Ledger {
@@ -210,6 +251,25 @@ impl Ledger {
             plans: Arc::default(),
             changed: Arc::new(Notify::new()),
         }
+    }
+
+    /// Gives up what a database on the network does not answer in time.
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let Some(after) = self.store.patience() else {
+            return work.await;
+        };
+        let late = StoreError::Silent { after };
+        tokio::time::timeout(after, work)
+            .await
+            .unwrap_or(Err(late.into()))
+    }
+
+    /// Tells whether several machines share the store.
+    pub fn is_shared(&self) -> bool {
+        self.store.is_shared()
     }
 
     /// Returns the labels that jobs may ask for.
@@ -234,38 +294,51 @@ impl Ledger {
 
     /// Takes in an event and the runs that it starts, all or nothing.
     ///
-    /// Returns the new runs; none where the event was taken in before. `moved` is where the event
-    /// says that a ref stands now: an event that tells what is known is none.
+    /// Returns the new runs; none where the event was taken in before.
     pub async fn take_in(
         &self,
         event: &EventRow,
-        moved: Option<(&str, Option<&str>)>,
+        moved: Option<&RefMove>,
         runs: &[NewRun],
     ) -> Result<Vec<RunId>, LedgerError> {
         let added = transaction!(self, tx, {
             let mut added = Vec::new();
-            let is_known = match moved {
-                Some((name, sha)) => {
-                    tx.refs(&event.repository)
-                        .await?
-                        .get(name)
-                        .map(String::as_str)
-                        == sha
-                }
-                None => false,
+            let is_news = match moved {
+                Some(moved) => self.is_news(&mut tx, &event.repository, moved).await?,
+                None => true,
             };
-            if !is_known && tx.insert_event(event).await? {
+            if is_news && tx.insert_event(event).await? {
                 for run in runs {
                     added.extend(self.add_run(&mut tx, run).await?);
                 }
             }
-            if let Some((name, sha)) = moved {
-                tx.set_ref(&event.repository, name, sha).await?;
+            if let Some(moved) = moved.filter(|_| is_news) {
+                tx.set_ref(&event.repository, &moved.name, moved.after.as_deref())
+                    .await?;
             }
             added
         })?;
         self.changed.notify_waiters();
         Ok(added)
+    }
+
+    /// Tells whether a move of a ref says something that is not known.
+    async fn is_news(
+        &self,
+        tx: &mut Transaction,
+        repository: &str,
+        moved: &RefMove,
+    ) -> Result<bool, LedgerError> {
+        tx.alone_with(&format!("refs {repository}")).await?;
+        let refs = tx.refs(repository).await?;
+        let known = refs.get(&moved.name);
+        // Another machine that looked may have been quicker; what this one saw is then no move from
+        // where the ref stands, and the next look tells what is.
+        let is_current = moved
+            .seen_from
+            .as_ref()
+            .is_none_or(|before| before.as_ref() == known);
+        Ok(is_current && known != moved.after.as_ref())
     }
 
     async fn add_run(
@@ -321,7 +394,9 @@ impl Ledger {
         Ok(Some(id))
     }
 
-    /// Takes the job that waits longest for a machine; none where none waits.
+    /// Takes a job for a machine; none where none waits.
+    ///
+    /// Repositories take turns by how many of their jobs run; of one, the job that waits longest.
     pub async fn claim(
         &self,
         machine: &str,
@@ -329,8 +404,7 @@ impl Ledger {
     ) -> Result<Option<TakenJob>, LedgerError> {
         let now = self.now();
         transaction!(self, tx, {
-            let until = later(now, lease);
-            match tx.claim_job(machine, now, until).await? {
+            match tx.claim_job(machine, now, lease).await? {
                 None => None,
                 Some(claimed) => {
                     let mut run = self.locked(&mut tx, &claimed.run).await?;
@@ -339,14 +413,15 @@ impl Ledger {
                         run.started_at = run.started_at.or(Some(now));
                         tx.update_run(&run).await?;
                     }
-                    self.tell(&mut tx, &run).await?;
                     let jobs = tx.jobs_of(&run.id, run.attempt).await?;
+                    let document = read_document(&run)?;
+                    self.tell_of(&mut tx, &run, &document, &jobs).await?;
                     let name = jobs.iter().find(|job| job.job == claimed.job);
                     Some(TakenJob {
                         repository: run.repository.clone(),
                         name: name.map_or_else(String::new, |job| job.name.clone()),
-                        document: read_document(&run)?,
                         changes: changes(&run, &jobs),
+                        document,
                         claimed,
                     })
                 }
@@ -359,12 +434,7 @@ impl Ledger {
         transaction!(self, tx, {
             self.locked(&mut tx, &claimed.run).await?;
             let mut job = self.owned(&mut tx, claimed).await?;
-            job.status = Status::Queued;
-            job.machine = None;
-            job.lease_until = None;
-            job.started_at = None;
-            // Whoever has the number of this owner is nobody from here on.
-            job.fence.0 += 1;
+            back_to_queue(&mut job);
             tx.update_job(&job).await?;
         })?;
         self.changed.notify_waiters();
@@ -393,17 +463,31 @@ impl Ledger {
         claimed: &ClaimedJob,
         lease: std::time::Duration,
     ) -> Result<u32, LedgerError> {
-        let until = later(self.now(), lease);
-        let level = transaction!(self, tx, tx.renew_lease(claimed, until).await?)?;
-        level.ok_or_else(|| LedgerError::Fenced {
-            run: claimed.run.clone(),
-            job: claimed.job.0,
-        })
+        let level = transaction!(self, tx, tx.renew_lease(claimed, lease, false).await?)?;
+        level.ok_or_else(|| fenced(claimed))
     }
 
-    /// Returns how a job that somebody runs is to end: 0 by itself, 1 cancelled, 2 at once.
-    pub async fn cancel_level(&self, claimed: &ClaimedJob) -> Result<u32, LedgerError> {
-        transaction!(self, tx, self.owned(&mut tx, claimed).await?.cancel_level)
+    /// Records that the process of a job is about to be started, and prolongs its lease.
+    ///
+    /// From here on nobody else may run the job without being asked to.
+    pub async fn begin(
+        &self,
+        claimed: &ClaimedJob,
+        lease: std::time::Duration,
+    ) -> Result<(), LedgerError> {
+        let level = transaction!(self, tx, tx.renew_lease(claimed, lease, true).await?)?;
+        level.map(drop).ok_or_else(|| fenced(claimed))
+    }
+
+    /// Returns how a job that somebody runs stands with its owner.
+    pub async fn hold_of(&self, claimed: &ClaimedJob) -> Result<Hold, LedgerError> {
+        reading!(self, tx, {
+            let job = self.owned(&mut tx, claimed).await?;
+            Hold {
+                cancel_level: job.cancel_level,
+                is_disconnected: job.disconnected_at.is_some(),
+            }
+        })
     }
 
     /// Cancels a run; once more ends it at once. One that ended stays as it is.
@@ -424,7 +508,7 @@ impl Ledger {
 
     /// Returns the runs of a filter, the newest first.
     pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, LedgerError> {
-        transaction!(self, tx, tx.runs(filter).await?)
+        reading!(self, tx, tx.runs(filter).await?)
     }
 
     /// Returns a run with the jobs of an attempt, the newest where none is named.
@@ -433,8 +517,11 @@ impl Ledger {
         id: &RunId,
         attempt: Option<Attempt>,
     ) -> Result<(RunRow, Vec<JobRow>), LedgerError> {
-        transaction!(self, tx, {
-            let run = self.locked(&mut tx, id).await?;
+        reading!(self, tx, {
+            let run = tx
+                .run(id)
+                .await?
+                .ok_or_else(|| LedgerError::NoRun(id.clone()))?;
             let jobs = tx.jobs_of(id, attempt.unwrap_or(run.attempt)).await?;
             (run, jobs)
         })
@@ -442,7 +529,7 @@ impl Ledger {
 
     /// Returns the newest events, the newest first.
     pub async fn events(&self, limit: u32) -> Result<Vec<EventRow>, LedgerError> {
-        transaction!(self, tx, tx.events(limit).await?)
+        reading!(self, tx, tx.events(limit).await?)
     }
 
     /// Returns where the refs of a repository stood when they were last looked at.
@@ -450,25 +537,28 @@ impl Ledger {
         &self,
         repository: &str,
     ) -> Result<std::collections::BTreeMap<String, String>, LedgerError> {
-        transaction!(self, tx, tx.refs(repository).await?)
+        reading!(self, tx, tx.refs(repository).await?)
     }
 
-    /// Writes where refs stand, without an event.
-    pub async fn set_refs(
+    /// Writes where refs stand that nobody looked at before, without an event.
+    pub async fn first_refs(
         &self,
         repository: &str,
         refs: &std::collections::BTreeMap<String, String>,
     ) -> Result<(), LedgerError> {
         transaction!(self, tx, {
-            for (name, sha) in refs {
-                tx.set_ref(repository, name, Some(sha)).await?;
+            tx.alone_with(&format!("refs {repository}")).await?;
+            if tx.refs(repository).await?.is_empty() {
+                for (name, sha) in refs {
+                    tx.set_ref(repository, name, Some(sha)).await?;
+                }
             }
         })
     }
 
     /// Returns the jobs that are recorded as running on a machine.
     pub async fn running(&self, machine: &str) -> Result<Vec<JobRow>, LedgerError> {
-        transaction!(self, tx, tx.running_jobs(Some(machine)).await?)
+        reading!(self, tx, tx.running_jobs(Some(machine)).await?)
     }
 
     async fn locked(&self, tx: &mut Transaction, id: &RunId) -> Result<RunRow, LedgerError> {
@@ -485,10 +575,7 @@ impl Ledger {
     ) -> Result<JobRow, LedgerError> {
         let job = tx.job(&claimed.run, claimed.attempt, claimed.job).await?;
         job.filter(|job| job.fence == claimed.fence && job.status == Status::InProgress)
-            .ok_or_else(|| LedgerError::Fenced {
-                run: claimed.run.clone(),
-                job: claimed.job.0,
-            })
+            .ok_or_else(|| fenced(claimed))
     }
 
     fn forget_plans(&self) {
@@ -529,6 +616,21 @@ fn changes(run: &RunRow, jobs: &[JobRow]) -> Vec<Change> {
     changes.into_iter().map(|(_, change)| change).collect()
 }
 
-fn later(now: Timestamp, by: std::time::Duration) -> Timestamp {
-    Timestamp(now.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
+fn fenced(claimed: &ClaimedJob) -> LedgerError {
+    LedgerError::Fenced {
+        run: claimed.run.clone(),
+        job: claimed.job.0,
+    }
+}
+
+/// Lets a job be taken again of which nothing ran.
+fn back_to_queue(job: &mut JobRow) {
+    job.status = Status::Queued;
+    job.machine = None;
+    job.lease_until = None;
+    job.began_at = None;
+    job.disconnected_at = None;
+    job.started_at = None;
+    // Whoever has the number of this owner is nobody from here on.
+    job.fence.0 += 1;
 }

@@ -1,7 +1,7 @@
 //! The outbox: what GitHub is to show is written in the transaction that makes it so.
 
 use super::super::post::{Post, of_job, of_run};
-use super::{Ledger, LedgerError, TRIES, read_document, transaction};
+use super::{Ledger, LedgerError, RunDocument, read_document, reading, transaction};
 use crate::run::{RunId, Timestamp};
 use crate::store::{JobRow, PostRow, RunRow, Transaction};
 
@@ -9,6 +9,21 @@ impl Ledger {
     /// Says what GitHub is to show of a run and of its deployments, where its repository reports.
     pub(super) async fn tell(&self, tx: &mut Transaction, run: &RunRow) -> Result<(), LedgerError> {
         let document = read_document(run)?;
+        if document.report.is_none() {
+            return Ok(());
+        }
+        let jobs = tx.jobs_of(&run.id, run.attempt).await?;
+        self.tell_of(tx, run, &document, &jobs).await
+    }
+
+    /// The same for who has read all of the run already.
+    pub(super) async fn tell_of(
+        &self,
+        tx: &mut Transaction,
+        run: &RunRow,
+        document: &RunDocument,
+        jobs: &[JobRow],
+    ) -> Result<(), LedgerError> {
         let Some(report) = &document.report else {
             return Ok(());
         };
@@ -17,8 +32,7 @@ impl Ledger {
             .as_ref()
             .map(|url| format!("{}/runs/{}", url.trim_end_matches('/'), run.id));
         let sha = report.sha.as_str();
-        let jobs = tx.jobs_of(&run.id, run.attempt).await?;
-        let post = of_run(run, &jobs, sha, url.clone());
+        let post = of_run(run, jobs, sha, url.clone());
         if let Post::Status { context, .. } = &post {
             let subject = format!("status {} {sha} {context}", run.repository);
             self.write_post(tx, run, &subject, &post).await?;
@@ -30,8 +44,8 @@ impl Ledger {
             if job.started_at.is_none() || job.is_kept {
                 continue;
             }
-            let post = of_job(run, &job, &environment, (sha, url.clone()));
-            let subject = deployment_subject(run, &environment, &job);
+            let post = of_job(run, job, &environment, (sha, url.clone()));
+            let subject = deployment_subject(run, &environment, job);
             self.write_post(tx, run, &subject, &post).await?;
             if matches!(&post, Post::Deployment { state, .. } if state == "success") {
                 self.supersede(tx, run, &environment, &subject).await?;
@@ -48,12 +62,11 @@ impl Ledger {
         post: &Post,
     ) -> Result<(), LedgerError> {
         // A later run of the same commit and context has the word.
-        let known = tx.posts_of(post.kind(), subject).await?;
+        let known = tx.post_of(subject).await?;
         let own: u64 = run.id.0.parse().unwrap_or(0);
-        let is_late = known.iter().any(|row| {
-            row.subject == subject
-                && matches!(serde_json::from_str(&row.body), Ok(Post::Status { run, .. })
-                    if run.0.parse::<u64>().unwrap_or(0) > own)
+        let is_late = known.is_some_and(|row| {
+            matches!(serde_json::from_str(&row.body), Ok(Post::Status { run, .. })
+                if run.0.parse::<u64>().unwrap_or(0) > own)
         });
         if is_late {
             return Ok(());
@@ -75,7 +88,10 @@ impl Ledger {
         subject: &str,
     ) -> Result<(), LedgerError> {
         let beginning = deployment_beginning(&run.repository, environment);
-        for row in tx.posts_of("deployment", &beginning).await? {
+        for row in tx
+            .posts_of((&run.repository, "deployment"), &beginning)
+            .await?
+        {
             let Ok(Post::Deployment {
                 run: of,
                 sha,
@@ -112,9 +128,22 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes or prolongs the lease of a name for a machine; `false` where another one has it.
+    pub async fn hold(
+        &self,
+        name: &str,
+        machine: &str,
+        lease: std::time::Duration,
+    ) -> Result<bool, LedgerError> {
+        if !self.is_shared() {
+            return Ok(true);
+        }
+        transaction!(self, tx, tx.hold(name, machine, lease).await?)
+    }
+
     /// Returns the posts of a repository that wait, and what each is to show.
     pub async fn waiting_posts(&self, repository: &str) -> Result<Vec<PostRow>, LedgerError> {
-        transaction!(self, tx, tx.waiting_posts(repository, 100).await?)
+        reading!(self, tx, tx.waiting_posts(repository, 100).await?)
     }
 
     /// Records that a post arrived.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{JobOutcome, Ledger, LedgerError, TRIES, read_document, transaction};
+use super::{JobOutcome, Ledger, LedgerError, read_document, transaction};
 use crate::run::{Attempt, Conclusion, RunId, Status};
 use crate::store::{JobRow, RunRow, Transaction};
 

@@ -1,69 +1,165 @@
-//! Tests of the ledger on a real SQLite file, with a clock that stands still.
+//! Tests of the ledger on a real SQLite file and on a real PostgreSQL server, with a clock that
+//! stands still; leases go by the clocks of the databases.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
+use self::machines::*;
+use self::postgres::Postgres;
 use super::*;
+use crate::store::{LATEST, migrate_to};
+
+mod machines;
+
+#[path = "../../../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
+mod postgres;
+
+/// Makes a test of each of these on a file, and one of all of them on a server.
+macro_rules! on_both {
+    ($($name:ident,)*) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(super::Bench::in_a_file().await).await;
+                }
+            )*
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn all_of_it_holds_on_postgresql() {
+            let server = Postgres::start();
+            $(
+                println!("{}", stringify!($name));
+                $name(Bench::on(&server).await).await;
+            )*
+        }
+    };
+}
+
+on_both! {
+    a_run_goes_from_job_to_job_and_hands_on_outputs,
+    another_process_goes_on_where_one_stopped,
+    what_an_older_owner_of_a_job_says_does_not_count,
+    an_event_starts_a_workflow_once,
+    of_a_group_one_runs_and_the_newest_waits,
+    a_group_keeps_all_that_wait_where_it_says_so,
+    a_group_that_cancels_what_runs_lets_the_newest_run,
+    jobs_of_a_group_take_turns_over_all_runs,
+    a_cancelled_run_ends_once_its_jobs_did,
+    a_rerun_of_what_failed_keeps_the_other_results,
+    a_rerun_of_one_job_runs_what_needs_it_too,
+    a_label_that_nobody_serves_fails_the_job_by_name,
+    a_job_whose_machine_is_lost_before_it_began_waits_for_another,
+    a_job_that_began_is_not_run_again_when_its_machine_is_lost,
+    a_machine_that_speaks_up_in_time_keeps_its_job,
+    a_lost_job_is_run_again_once_where_that_is_asked_for,
+    a_lost_job_that_deploys_is_never_run_again,
+    a_cancelled_job_whose_machine_is_lost_is_cancelled,
+    repositories_take_turns,
+    what_a_machine_saw_that_is_behind_is_no_event,
+    every_job_is_taken_once_by_many_machines,
+    of_a_group_one_runs_whatever_machines_do,
+    the_schema_goes_down_and_up_with_all_rows,
+}
 
 const LEASE: Duration = Duration::from_secs(30);
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
+/// Where the runs of a test stand.
+enum Place {
+    File(TempDir),
+    Server(String),
+}
+
+impl Place {
+    async fn store(&self) -> Store {
+        match self {
+            Self::File(folder) => Store::open_file(&folder.path().join("runner.db")).await,
+            Self::Server(url) => Store::open(url, "the server").await,
+        }
+        .unwrap()
+    }
+}
+
 struct Bench {
     ledger: Ledger,
-    folder: TempDir,
-    events: std::cell::Cell<u32>,
+    place: Place,
+    events: AtomicU32,
 }
 
 impl Bench {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    async fn in_a_file() -> Self {
+        Self::at(Place::File(tempfile::tempdir().unwrap())).await
+    }
+
+    async fn on(server: &Postgres) -> Self {
+        let database = server.database();
+        Self::at(Place::Server(server.url(&database))).await
+    }
+
+    async fn at(place: Place) -> Self {
         Self {
-            ledger: open(&folder).await,
-            folder,
-            events: std::cell::Cell::new(0),
+            ledger: ledger(place.store().await),
+            place,
+            events: AtomicU32::new(0),
         }
+    }
+
+    /// Returns the same as another machine sees it.
+    async fn elsewhere(&self) -> Ledger {
+        ledger(self.place.store().await)
     }
 
     /// Submits a workflow once, under a key of its own.
     async fn submit(&self, workflow: &str) -> RunId {
-        self.events.set(self.events.get() + 1);
-        let key = format!("push {}", self.events.get());
+        let number = self.events.fetch_add(1, Ordering::SeqCst);
+        let key = format!("push {number}");
         self.submit_as(workflow, &key).await.pop().unwrap()
     }
 
     async fn submit_as(&self, workflow: &str, key: &str) -> Vec<RunId> {
-        let path = "pipelines/a.yml";
-        let files = BTreeMap::from([(path.to_owned(), workflow.to_owned())]);
-        let mut document = RunDocument::new(path, files);
-        document.github = json!({"ref": "refs/heads/main"});
-        let run = NewRun {
-            repository: "acme/demo".to_owned(),
-            name: "a".to_owned(),
-            event: "push".to_owned(),
-            event_key: key.to_owned(),
-            git_ref: "refs/heads/main".to_owned(),
-            sha: "1".to_owned(),
-            actor: "someone".to_owned(),
-            title: "a commit".to_owned(),
-            document,
-        };
-        let event = EventRow {
-            repository: run.repository.clone(),
-            event_key: key.to_owned(),
-            event: run.event.clone(),
-            git_ref: run.git_ref.clone(),
-            sha: run.sha.clone(),
-            outcome: String::new(),
-            at: NOW,
-        };
+        let (event, run) = new_run(workflow, key);
         self.ledger.take_in(&event, None, &[run]).await.unwrap()
+    }
+
+    /// Submits a workflow of a repository that asks for lost jobs to be run again.
+    async fn submit_again(&self, workflow: &str) -> RunId {
+        let (event, mut run) = new_run(workflow, "push again");
+        run.document.reruns_lost = true;
+        let added = self.ledger.take_in(&event, None, &[run]).await;
+        added.unwrap().pop().unwrap()
+    }
+
+    /// Takes a job for a time that is over at once, and begins it or not.
+    async fn claim_and_lose(&self, begins: bool) -> TakenJob {
+        let taken = self.ledger.claim("lost", Duration::ZERO).await.unwrap();
+        let taken = taken.unwrap();
+        if begins {
+            let begun = self.ledger.begin(&taken.claimed, Duration::ZERO).await;
+            begun.unwrap();
+        }
+        taken
+    }
+
+    /// Takes what can be taken from lost machines.
+    async fn reap(&self) -> Vec<Taken> {
+        let lost = self.ledger.take_from_lost(Duration::ZERO).await.unwrap();
+        lost.into_iter().map(|job| job.taken).collect()
     }
 
     async fn claim(&self) -> Option<TakenJob> {
         self.ledger.claim("here", LEASE).await.unwrap()
+    }
+
+    async fn cancel_level(&self, taken: &TakenJob) -> u32 {
+        let hold = self.ledger.hold_of(&taken.claimed).await.unwrap();
+        hold.cancel_level
     }
 
     /// Takes the next job, which must be of this name, and ends it.
@@ -93,14 +189,39 @@ impl Bench {
     }
 }
 
+fn new_run(workflow: &str, key: &str) -> (EventRow, NewRun) {
+    let path = "pipelines/a.yml";
+    let files = BTreeMap::from([(path.to_owned(), workflow.to_owned())]);
+    let mut document = RunDocument::new(path, files);
+    document.github = json!({"ref": "refs/heads/main"});
+    let run = NewRun {
+        repository: "acme/demo".to_owned(),
+        name: "a".to_owned(),
+        event: "push".to_owned(),
+        event_key: key.to_owned(),
+        git_ref: "refs/heads/main".to_owned(),
+        sha: "1".to_owned(),
+        actor: "someone".to_owned(),
+        title: "a commit".to_owned(),
+        document,
+    };
+    let event = EventRow {
+        repository: run.repository.clone(),
+        event_key: key.to_owned(),
+        event: run.event.clone(),
+        git_ref: run.git_ref.clone(),
+        sha: run.sha.clone(),
+        outcome: String::new(),
+        at: NOW,
+    };
+    (event, run)
+}
+
 fn word(status: Status, conclusion: Option<Conclusion>) -> String {
     conclusion.map_or_else(|| status.to_string(), |conclusion| conclusion.to_string())
 }
 
-async fn open(folder: &TempDir) -> Ledger {
-    let store = Store::open_file(&folder.path().join("runner.db"))
-        .await
-        .unwrap();
+fn ledger(store: Store) -> Ledger {
     let mut labels = Labels::default();
     labels.serve("gpu", crate::engine::Place::Host);
     Ledger::new(store, Arc::new(|| NOW), labels)
@@ -114,9 +235,7 @@ fn job(name: &str, more: &str) -> String {
     format!("  {name}: {{ runs-on: ubuntu-latest, {more} steps: [{{ run: echo }}] }}\n")
 }
 
-#[tokio::test]
-async fn a_run_goes_from_job_to_job_and_hands_on_outputs() {
-    let bench = Bench::new().await;
+async fn a_run_goes_from_job_to_job_and_hands_on_outputs(bench: Bench) {
     let two = "  two: { needs: one, runs-on: ubuntu-latest, name: 'after ${{ needs.one.outputs.said }}', steps: [{ run: echo }] }\n";
     let run = bench
         .submit(&workflow(&format!(
@@ -140,9 +259,7 @@ async fn a_run_goes_from_job_to_job_and_hands_on_outputs() {
     );
 }
 
-#[tokio::test]
-async fn another_process_goes_on_where_one_stopped() {
-    let bench = Bench::new().await;
+async fn another_process_goes_on_where_one_stopped(bench: Bench) {
     let run = bench
         .submit(&workflow(&format!(
             "{}{}",
@@ -151,7 +268,7 @@ async fn another_process_goes_on_where_one_stopped() {
         )))
         .await;
     let taken = bench.claim().await.unwrap();
-    let other = open(&bench.folder).await;
+    let other = bench.elsewhere().await;
     let outcome = JobOutcome::without_run(Conclusion::Success, "");
     other.finish(&taken.claimed, &outcome).await.unwrap();
     // This one has a plan in memory that is behind.
@@ -159,9 +276,7 @@ async fn another_process_goes_on_where_one_stopped() {
     assert_eq!(bench.state(&run).await, "failure one=success two=failure");
 }
 
-#[tokio::test]
-async fn what_an_older_owner_of_a_job_says_does_not_count() {
-    let bench = Bench::new().await;
+async fn what_an_older_owner_of_a_job_says_does_not_count(bench: Bench) {
     let run = bench.submit(&workflow(&job("one", ""))).await;
     let first = bench.claim().await.unwrap();
     bench.ledger.give_back(&first.claimed).await.unwrap();
@@ -180,18 +295,14 @@ async fn what_an_older_owner_of_a_job_says_does_not_count() {
     assert_eq!(bench.state(&run).await, "success one=success");
 }
 
-#[tokio::test]
-async fn an_event_starts_a_workflow_once() {
-    let bench = Bench::new().await;
+async fn an_event_starts_a_workflow_once(bench: Bench) {
     let text = workflow(&job("one", ""));
     assert_eq!(bench.submit_as(&text, "push 1").await.len(), 1);
     assert!(bench.submit_as(&text, "push 1").await.is_empty());
     assert_eq!(bench.submit_as(&text, "push 2").await.len(), 1);
 }
 
-#[tokio::test]
-async fn of_a_group_one_runs_and_the_newest_waits() {
-    let bench = Bench::new().await;
+async fn of_a_group_one_runs_and_the_newest_waits(bench: Bench) {
     let text = format!("concurrency: Deploy\n{}", workflow(&job("one", "")));
     let (first, second) = (bench.submit(&text).await, bench.submit(&text).await);
     assert_eq!(bench.state(&first).await, "queued one=queued");
@@ -205,9 +316,7 @@ async fn of_a_group_one_runs_and_the_newest_waits() {
     assert_eq!(bench.state(&third).await, "success one=success");
 }
 
-#[tokio::test]
-async fn a_group_keeps_all_that_wait_where_it_says_so() {
-    let bench = Bench::new().await;
+async fn a_group_keeps_all_that_wait_where_it_says_so(bench: Bench) {
     let text = format!(
         "concurrency: {{ group: deploy, queue: max }}\n{}",
         workflow(&job("one", ""))
@@ -223,9 +332,7 @@ async fn a_group_keeps_all_that_wait_where_it_says_so() {
     }
 }
 
-#[tokio::test]
-async fn a_group_that_cancels_what_runs_lets_the_newest_run() {
-    let bench = Bench::new().await;
+async fn a_group_that_cancels_what_runs_lets_the_newest_run(bench: Bench) {
     let text = format!(
         "concurrency: {{ group: ci, cancel-in-progress: true }}\n{}",
         workflow(&job("one", ""))
@@ -238,16 +345,13 @@ async fn a_group_that_cancels_what_runs_lets_the_newest_run() {
     let taken = bench.claim().await.unwrap();
     let third = bench.submit(&text).await;
     assert_eq!(bench.state(&third).await, "pending");
-    let level = bench.ledger.cancel_level(&taken.claimed).await.unwrap();
-    assert_eq!(level, 1);
+    assert_eq!(bench.cancel_level(&taken).await, 1);
     bench.end(&taken, Conclusion::Cancelled).await;
     assert_eq!(bench.state(&second).await, "cancelled one=cancelled");
     assert_eq!(bench.state(&third).await, "queued one=queued");
 }
 
-#[tokio::test]
-async fn jobs_of_a_group_take_turns_over_all_runs() {
-    let bench = Bench::new().await;
+async fn jobs_of_a_group_take_turns_over_all_runs(bench: Bench) {
     let text = workflow(&format!(
         "{}{}",
         job("build", ""),
@@ -274,9 +378,7 @@ async fn jobs_of_a_group_take_turns_over_all_runs() {
     );
 }
 
-#[tokio::test]
-async fn a_cancelled_run_ends_once_its_jobs_did() {
-    let bench = Bench::new().await;
+async fn a_cancelled_run_ends_once_its_jobs_did(bench: Bench) {
     let text = workflow(&format!(
         "{}{}{}",
         job("one", ""),
@@ -290,9 +392,9 @@ async fn a_cancelled_run_ends_once_its_jobs_did() {
         bench.state(&run).await,
         "in_progress one=in_progress two=cancelled"
     );
-    assert_eq!(bench.ledger.cancel_level(&taken.claimed).await.unwrap(), 1);
+    assert_eq!(bench.cancel_level(&taken).await, 1);
     bench.ledger.cancel(&run).await.unwrap();
-    assert_eq!(bench.ledger.cancel_level(&taken.claimed).await.unwrap(), 2);
+    assert_eq!(bench.cancel_level(&taken).await, 2);
     bench.end(&taken, Conclusion::Cancelled).await;
     bench.run_next("clean", Conclusion::Success).await;
     assert_eq!(
@@ -305,9 +407,7 @@ async fn a_cancelled_run_ends_once_its_jobs_did() {
     ));
 }
 
-#[tokio::test]
-async fn a_rerun_of_what_failed_keeps_the_other_results() {
-    let bench = Bench::new().await;
+async fn a_rerun_of_what_failed_keeps_the_other_results(bench: Bench) {
     let matrix = "  cell: { runs-on: ubuntu-latest, strategy: { fail-fast: false, max-parallel: 1, matrix: { n: [1, 2, 3] } }, steps: [{ run: echo }] }\n";
     let text = workflow(&format!(
         "{}{matrix}{}",
@@ -334,9 +434,7 @@ async fn a_rerun_of_what_failed_keeps_the_other_results() {
     assert_eq!(kept, ["one", "cell (1)", "cell (3)"]);
 }
 
-#[tokio::test]
-async fn a_rerun_of_one_job_runs_what_needs_it_too() {
-    let bench = Bench::new().await;
+async fn a_rerun_of_one_job_runs_what_needs_it_too(bench: Bench) {
     let text = workflow(&format!(
         "{}{}{}",
         job("one", ""),
@@ -365,9 +463,7 @@ async fn a_rerun_of_one_job_runs_what_needs_it_too() {
     );
 }
 
-#[tokio::test]
-async fn a_label_that_nobody_serves_fails_the_job_by_name() {
-    let bench = Bench::new().await;
+async fn a_label_that_nobody_serves_fails_the_job_by_name(bench: Bench) {
     let run = bench
         .submit("on: push\njobs:\n  one: { runs-on: windows-latest, steps: [{ run: echo }] }\n  two: { runs-on: gpu, steps: [{ run: echo }] }\n")
         .await;
