@@ -67,7 +67,14 @@ async fn roll_back(
     let version = spec.version.as_str().to_owned();
     context.say(&format!("rolling back to {version}\n"));
     let told = Telling::new(context);
-    let opened = Box::pin(deploy::open(spec, begin, settings, told, &token));
+    let opened = Box::pin(deploy::open(
+        spec,
+        begin,
+        settings,
+        told,
+        Some(look),
+        &token,
+    ));
     let opened = opened.await.map_err(project::words)?;
     let id = opened.journal().id.to_string();
     let (ending, error) = opened.finish(&token, &CancellationToken::new()).await;

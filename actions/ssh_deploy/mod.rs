@@ -56,7 +56,14 @@ async fn open(context: &mut ActionContext<'_>, env: &ProcessEnv) -> Result<Actio
     let settings = transaction::settings(context, &project).await?;
     let begin = transaction::begin(context, Kind::Deploy);
     let (told, token) = (Telling::new(context), context.token.clone());
-    let opened = Box::pin(deploy::open(spec, begin, Arc::new(settings), told, &token));
+    let opened = Box::pin(deploy::open(
+        spec,
+        begin,
+        Arc::new(settings),
+        told,
+        None,
+        &token,
+    ));
     let transaction = opened.await.map_err(project::words)?;
     let id = transaction.journal().id.to_string();
     context.slots.put(OpenDeploy {

@@ -91,7 +91,15 @@ impl Host {
 
     async fn pass_gate(&self, target: &Target, check: &Check, act: Act<'_>) -> Result<(), OpError> {
         let id = self.need(target, act.id()).await?;
-        self.gate(&id, &target.name, check, act.settings).await
+        let gate = self.gate(&id, &target.name, check, act.settings);
+        if let Check::Docker { .. } = check {
+            return gate.await;
+        }
+        // The connections of the proof that follows are opened meanwhile.
+        let spec = &act.journal.spec;
+        let routes: Vec<_> = spec.routes_of(&self.name).cloned().collect();
+        let (passed, ()) = tokio::join!(gate, self.open_doors(spec.proxy.as_ref(), &routes));
+        passed
     }
 
     /// What changes the host.
@@ -133,7 +141,8 @@ impl Host {
                 if let Some(found) = self.find(container, id).await? {
                     self.forget(&found);
                     // Nameless volumes of what this transaction made are nobody else's.
-                    let ours = self.ours(&container.name, id).await?.as_ref() == Some(&found);
+                    let ours = !act.journal.has_found(&self.name, &found)
+                        && self.ours(&container.name, id).await?.as_ref() == Some(&found);
                     self.engine
                         .remove_container(found.as_str(), false, ours)
                         .await?;

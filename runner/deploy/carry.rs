@@ -2,14 +2,13 @@
 //!
 //! Hosts work at once, each in the order of its operations; a stage begins when the one before it
 //! ended everywhere. Stages that concern a single host and the same one are one stage, and its
-//! neighbouring small files are one command. Between operations it is asked whether to stop and
+//! neighbouring small files are one command, beside what need not wait for them. Between operations it is asked whether to stop and
 //! whether the lease is still trusted.
 
 use std::{
     collections::HashMap,
-    mem,
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -221,23 +220,27 @@ impl Carrier<'_> {
             fault::point(self.progress, "before", &step.op, self.leads_to(*phase));
         }
         let start = Instant::now();
-        let small = segment
-            .first()
-            .is_some_and(|(_, step)| step.op.verb.is_small_file());
-        let results: Vec<Done> = if small {
-            let steps: Vec<Step> = segment.iter().map(|(_, step)| step.clone()).collect();
-            host.apply_files(&steps, act).await
-        } else {
-            let run = segment
-                .iter()
-                .map(|(_, step)| host.apply(&step.op, act, halt));
-            let results = join_all(run).await.into_iter();
-            results
-                .map(|result| result.map_or_else(Done::Failed, |()| Done::Well))
-                .collect()
+        // Small files come first, in one command.
+        let files = segment
+            .iter()
+            .take_while(|(_, step)| step.op.verb.is_small_file())
+            .count();
+        let (files, others) = segment.split_at(files);
+        let written = async {
+            let steps: Vec<Step> = files.iter().map(|(_, step)| step.clone()).collect();
+            match steps.is_empty() {
+                true => (Vec::new(), Duration::ZERO),
+                false => (host.apply_files(&steps, act).await, start.elapsed()),
+            }
         };
-        let took = start.elapsed();
-        for ((phase, step), result) in segment.iter().zip(results) {
+        let run = others.iter().map(|(_, step)| async {
+            let result = host.apply(&step.op, act, halt).await;
+            let result = result.map_or_else(Done::Failed, |()| Done::Well);
+            (result, start.elapsed())
+        });
+        let ((written, took), others) = tokio::join!(written, join_all(run));
+        let written = written.into_iter().map(|result| (result, took));
+        for ((phase, step), (result, took)) in segment.iter().zip(written.chain(others)) {
             fault::point(self.progress, "after", &step.op, None);
             match result {
                 Done::Well => {
@@ -339,44 +342,13 @@ fn with_journals(segment: &[Phased], current: &Journal, worked: Phase) -> Vec<Ph
 
 /// How many operations from the first on can be carried out together.
 fn segment_length(steps: &[Phased]) -> usize {
-    let Some((_, first)) = steps.first() else {
-        return 0;
+    let verb = |(_, step): &'_ Phased| step.op.verb.clone();
+    let verbs: Vec<Verb> = steps.iter().map(verb).collect();
+    let together = |(n, later): &(usize, &Verb)| {
+        let mut earlier = verbs.iter().take(*n);
+        earlier.all(|earlier| later.may_run_beside(earlier))
     };
-    let together = |verb: &Verb| {
-        if first.op.verb.is_small_file() {
-            return verb.is_small_file();
-        }
-        match (&first.op.verb, verb) {
-            (one, other) if prepares(one) => prepares(other),
-            (Verb::Tag { .. }, Verb::PruneImages { .. }) => true,
-            (
-                Verb::Create { .. }
-                | Verb::Start { .. }
-                | Verb::Gate { .. }
-                | Verb::AwaitAnswer { .. }
-                | Verb::Stop { .. }
-                | Verb::Remove { .. },
-                other,
-            ) => mem::discriminant(&first.op.verb) == mem::discriminant(other),
-            _ => false,
-        }
-    };
-    1 + steps
-        .iter()
-        .skip(1)
-        .take_while(|(_, step)| together(&step.op.verb))
-        .count()
-}
-
-/// What a host is asked for before a release comes: none of it relies on another.
-fn prepares(verb: &Verb) -> bool {
-    matches!(
-        verb,
-        Verb::CreateNetwork { .. }
-            | Verb::CheckProxy { .. }
-            | Verb::CheckAccessory { .. }
-            | Verb::Pull { .. }
-    )
+    verbs.iter().enumerate().take_while(together).count()
 }
 
 /// Tells when a host begins a phase and when it has reached it.

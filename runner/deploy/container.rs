@@ -258,12 +258,15 @@ impl Host {
 
     /// Renames a container; has it the name already: nothing.
     pub(super) async fn rename(&self, id: &ContainerId, to: &ContainerName) -> Result<(), OpError> {
+        let Err(refused) = self.engine.rename(id.as_str(), to.as_str()).await else {
+            return Ok(());
+        };
         let found = self.engine.container(id.as_str()).await?;
-        let found = found.ok_or_else(|| OpError::NoContainer(to.clone()))?;
-        if found.name != to.as_str() {
-            self.engine.rename(id.as_str(), to.as_str()).await?;
+        match found {
+            Some(found) if found.name == to.as_str() => Ok(()),
+            Some(_) => Err(refused.into()),
+            None => Err(OpError::NoContainer(to.clone())),
         }
-        Ok(())
     }
 
     /// Removes images of a repository that no container uses and nobody wants to keep.

@@ -8,7 +8,13 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{error::OpError, proxy::Api, settings::Reach, shell::Shell};
+use super::{
+    error::OpError,
+    http::Kept,
+    proxy::{Api, Door},
+    settings::Reach,
+    shell::Shell,
+};
 use crate::{
     docker::Engine,
     release::{ContainerId, ContainerName, HostName, TRANSACTION_LABEL, Target, TransactionId},
@@ -37,6 +43,8 @@ pub struct Host {
     made: Arc<std::sync::Mutex<Made>>,
     /// The way to the proxy's own API.
     pub(super) proxy_api: Arc<Mutex<Option<Api>>>,
+    /// Connections to the host's real ports that were opened ahead of the proof of a switch.
+    pub(super) doors: Arc<Mutex<HashMap<Door, Kept>>>,
     side: Arc<Mutex<Option<Connection>>>,
     address: HostAddress,
     options: Options,
@@ -70,6 +78,7 @@ impl Host {
             shell: Arc::new(shell),
             made: Arc::default(),
             proxy_api: Arc::default(),
+            doors: Arc::default(),
             side: Arc::default(),
             address,
             options: reach.options.clone(),

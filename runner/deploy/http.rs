@@ -92,29 +92,6 @@ where
         .unwrap_or(Err(HttpError::TooLong(wanted.limit)))
 }
 
-/// The same inside TLS, whatever certificate is shown.
-///
-/// The request goes through an authenticated SSH connection to the host itself; what is asked is
-/// which release answers there, not who the host is.
-pub(super) async fn get_tls<S>(stream: S, name: &str, wanted: Get<'_>) -> Result<Answer, HttpError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let exchange = async {
-        let name =
-            ServerName::try_from(name.to_owned()).map_err(|e| HttpError::Request(e.to_string()))?;
-        let connector = TlsConnector::from(Arc::new(client_config()?));
-        let stream = connector
-            .connect(name, stream)
-            .await
-            .map_err(HttpError::Tls)?;
-        exchange(stream, wanted).await
-    };
-    timeout(wanted.limit, exchange)
-        .await
-        .unwrap_or(Err(HttpError::TooLong(wanted.limit)))
-}
-
 /// A connection that is kept for one request after the other.
 pub(super) struct Kept {
     sender: http1::SendRequest<Empty<Bytes>>,
@@ -143,6 +120,26 @@ impl Kept {
             sender,
             _driver: driver,
         })
+    }
+
+    /// Takes a stream over and speaks TLS on it, whatever certificate is shown.
+    ///
+    /// Requests go through an authenticated SSH connection to the host itself; what is asked is
+    /// which release answers there, not who the host is.
+    pub(super) async fn tls<S>(stream: S, name: &str) -> Result<Self, HttpError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let name =
+            ServerName::try_from(name.to_owned()).map_err(|e| HttpError::Request(e.to_string()))?;
+        let connector = TlsConnector::from(Arc::new(client_config()?));
+        let stream = connector.connect(name, stream).await;
+        Self::new(stream.map_err(HttpError::Tls)?).await
+    }
+
+    /// Whether the other side has not ended it, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
     }
 
     /// Sends one GET request and reads the answer; after an error the connection has no use.

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::release::{
     Digest, Fence, Found, HistoryLine, Holder, HostName, InvalidTransactionId, Journal, Kind,
-    LockFound, LockVerdict, Machine, Observed, Op, Opening, Outcome, Phase, PlanError, Running,
-    Spec, Stage, TransactionId, Verb, acquire, forward, hosts_to_lock, hosts_to_probe, plan,
-    preflight,
+    LockFound, LockVerdict, Machine, Observed, Op, Opening, Outcome, Phase, PlanError, ProxyWish,
+    Running, Spec, Stage, TransactionId, Verb, acquire, forward, hosts_to_lock, hosts_to_probe,
+    plan, preflight,
 };
 
 /// What is done with a transaction that somebody left open.
@@ -69,9 +69,21 @@ pub struct Look {
     pub observed: Observed,
     /// Hosts that did not answer.
     pub away: Vec<Away>,
+    /// The release's hosts and proxy: what else is seen does not depend on the release.
+    sought: (Vec<HostName>, Option<ProxyWish>),
 }
 
 impl Look {
+    /// This look if it saw what `spec` asks for and every host answered; else a new one over the
+    /// same connections.
+    async fn reuse(self, spec: &Spec) -> Self {
+        let (hosts, proxy) = &self.sought;
+        if self.away.is_empty() && *hosts == spec.hosts() && *proxy == spec.proxy {
+            return self;
+        }
+        look_over(self.fleet, spec).await
+    }
+
     /// The history as the primary host has it, or the longest copy.
     pub fn history(&self, primary: &HostName) -> &[HistoryLine] {
         let of_primary = self.observed.host(primary).map(|state| &state.history);
@@ -109,13 +121,17 @@ impl Look {
 
 /// Looks at the hosts of a release, and at those of the release before it; changes nothing.
 pub async fn look(spec: &Spec, settings: &Settings) -> Look {
-    let mut fleet = Fleet::new(settings.reach.clone());
+    look_over(Fleet::new(settings.reach.clone()), spec).await
+}
+
+async fn look_over(mut fleet: Fleet, spec: &Spec) -> Look {
     let hosts = spec.hosts();
     let (observed, away) = fleet.probe(spec, &hosts, Sight::Proxy).await;
     let mut look = Look {
         fleet,
         observed,
         away,
+        sought: (hosts.clone(), spec.proxy.clone()),
     };
     let history = look.history(&spec.primary).to_vec();
     let mut more = hosts_to_probe(spec, &history);
@@ -161,8 +177,10 @@ pub async fn pin(spec: &mut Spec, host: &Host, settings: &Settings) -> Result<()
 
 /// Opens a transaction.
 ///
-/// Ends what a dead holder left open, and says so. `cancel` is heeded until the lock is taken, and
-/// between operations after it; whatever was done is undone then.
+/// Ends what a dead holder left open, and says so. `seen` is a look at the hosts that was needed to
+/// know the release: its connections are kept, and what it saw if it is of the same hosts.
+/// `cancel` is heeded until the lock is taken, and between operations after it; whatever was done
+/// is undone then.
 ///
 /// # Errors
 /// Nothing was changed and the lock is free, except for [`OpenError::LeftOpen`].
@@ -171,10 +189,14 @@ pub async fn open(
     begin: Begin,
     settings: Arc<Settings>,
     progress: Arc<dyn Progress>,
+    seen: Option<Look>,
     cancel: &CancellationToken,
 ) -> Result<Transaction, OpenError> {
     validate(&spec, &settings)?;
-    let look = look(&spec, &settings).await;
+    let look = match seen {
+        Some(seen) => seen.reuse(&spec).await,
+        None => look(&spec, &settings).await,
+    };
     refuse_away(&look, &spec, &begin.abandon)?;
     if let Some(host) = look.fleet.host(&spec.primary) {
         pin(&mut spec, host, &settings).await?;

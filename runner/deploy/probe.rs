@@ -68,13 +68,19 @@ pub(super) async fn probe(host: &Host, spec: &Spec, sight: Sight) -> Result<Host
     if sight < Sight::Proxy {
         return Ok(state);
     }
-    let proxy = find_proxy(host, spec, &containers, proxy);
-    let (proxy, answers) = tokio::join!(proxy, async {
+    let way = async {
+        if let (Sight::Whole, Some(wish), Some(found)) = (sight, &spec.proxy, proxy.clone()) {
+            host.look_at_proxy(wish, found).await;
+        }
+    };
+    let asked = async {
         match sight {
             Sight::Whole => ask_containers(host, spec, &state).await,
             Sight::Records | Sight::Proxy => Vec::new(),
         }
-    });
+    };
+    let proxy = find_proxy(host, spec, &containers, proxy.clone());
+    let (proxy, answers, ()) = tokio::join!(proxy, asked, way);
     state.proxy = proxy?;
     for (id, answer) in answers {
         if let Some(found) = state.containers.iter_mut().find(|found| found.id == id) {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     Exit,
     requests::Reply,
-    statistics::{Counters, count},
+    statistics::{Counters, Question, count},
 };
 
 /// libssh2 sends at most 32,700 bytes per packet.
@@ -60,6 +60,7 @@ pub(super) struct Conn {
     shut: bool,
     abandoned: bool,
     asked: bool,
+    pub(super) question: Question,
     /// What was left in libssh2's queue at the last turn, for want of a reader.
     seen: u32,
     /// The caller's end of a command that has no caller.
@@ -116,6 +117,7 @@ impl Conn {
             shut: false,
             abandoned: false,
             asked: false,
+            question: Question::default(),
             seen: 0,
             unattended: None,
         }
@@ -265,7 +267,7 @@ impl Conn {
                     self.to_remote.took(sent);
                     self.asked = true;
                     count(&counters.sent, sent);
-                    counters.asked();
+                    counters.asked(&mut self.question);
                     turn.progress = true;
                     budget = budget.saturating_sub(sent);
                 }
@@ -331,7 +333,7 @@ impl Conn {
                     turn.progress = true;
                     budget = budget.saturating_sub(got);
                     count(&counters.received, got);
-                    counters.answered();
+                    counters.answered(&mut self.question);
                     if std::mem::take(&mut self.asked) && !self.is_session {
                         count(&counters.exchanges, 1);
                     }
@@ -376,7 +378,7 @@ impl Conn {
                     turn.progress = true;
                     budget = budget.saturating_sub(got);
                     count(&counters.received, got);
-                    counters.answered();
+                    counters.answered(&mut self.question);
                     if let Some((_, buffer)) = &mut self.stderr {
                         buffer
                             .data

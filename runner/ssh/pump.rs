@@ -32,7 +32,7 @@ use super::{
     channel::{CHUNK, CommandEnds, Conn, blocked},
     handshake::{EAGAIN, Wire},
     requests::{Open, Refused, Reply, Request, Status, Target},
-    statistics::count,
+    statistics::{Question, count},
     transport::{Transport, poll_for},
 };
 
@@ -80,6 +80,8 @@ pub(super) struct Pump {
     status: Arc<Status>,
     queue: VecDeque<Box<Open>>,
     opening: Option<Opening>,
+    /// What the channel that is opened was asked after.
+    opening_asked: Question,
     starting: Vec<Starting>,
     conns: Vec<Conn>,
     /// Whether the host has ever refused a session while others ran.
@@ -116,6 +118,7 @@ impl Pump {
             status,
             queue: VecDeque::new(),
             opening: None,
+            opening_asked: Question::default(),
             starting: Vec::new(),
             conns: Vec::new(),
             was_full: false,
@@ -236,7 +239,7 @@ impl Pump {
                 Err(e) if e.code() == EAGAIN => {
                     // Nobody waits for one that is opened in reserve.
                     if matches!(opening, Opening::Wanted(_)) {
-                        self.status.counters.asked();
+                        self.status.counters.asked(&mut self.opening_asked);
                     }
                     self.opening = Some(opening);
                     self.again();
@@ -245,7 +248,7 @@ impl Pump {
                 Err(e) => self.refused(opening, e)?,
                 Ok(channel) => {
                     count(&self.status.counters.channels, 1);
-                    self.status.counters.answered();
+                    self.status.counters.answered(&mut self.opening_asked);
                     match opening {
                         Opening::Idle => self.idle = Some(channel),
                         Opening::Wanted(open) => self.opened(*open, channel),
@@ -339,14 +342,15 @@ impl Pump {
         for mut starting in std::mem::take(&mut self.starting) {
             match starting.conn.channel.exec(&starting.command) {
                 Err(e) if e.code() == EAGAIN => {
-                    self.status.counters.asked();
+                    self.status.counters.asked(&mut starting.conn.question);
                     self.again();
                     waiting.push(starting);
                 }
                 Ok(()) => {
                     progress = true;
                     count(&self.status.counters.commands, 1);
-                    self.status.counters.answered();
+                    let question = &mut starting.conn.question;
+                    self.status.counters.answered(question);
                     let Starting {
                         mut conn,
                         ends,

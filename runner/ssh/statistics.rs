@@ -1,6 +1,6 @@
 //! Counts of what a connection did.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a connection did so far, for benchmarks and reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,7 +13,8 @@ pub struct Statistics {
     pub commands: u64,
     /// Times a stream was answered after something had been sent on it, as one HTTP request is.
     pub exchanges: u64,
-    /// How often the host was waited for in a row: whatever was asked at once counts once.
+    /// The longest chain of questions to the host, each asked after the answer to the one before:
+    /// whatever was asked at once counts once.
     pub waits: u64,
     /// Bytes sent on all channels.
     pub sent: u64,
@@ -28,6 +29,10 @@ impl Statistics {
     }
 }
 
+/// A question that was not answered yet: its place in the longest chain.
+#[derive(Debug, Default)]
+pub(super) struct Question(Option<u64>);
+
 /// The same while it is counted, shared between the pump and the handles.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -36,22 +41,21 @@ pub(super) struct Counters {
     pub(super) commands: AtomicU64,
     pub(super) exchanges: AtomicU64,
     waits: AtomicU64,
-    /// Whether something was asked since the host answered last.
-    is_asked: AtomicBool,
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
 }
 
 impl Counters {
-    /// Something was asked of the host.
-    pub(super) fn asked(&self) {
-        self.is_asked.store(true, Ordering::Relaxed);
+    /// Something was asked of the host on a stream that has not been answered yet.
+    pub(super) fn asked(&self, question: &mut Question) {
+        let place = self.waits.load(Ordering::Relaxed) + 1;
+        question.0.get_or_insert(place);
     }
 
-    /// The host answered something.
-    pub(super) fn answered(&self) {
-        if self.is_asked.swap(false, Ordering::Relaxed) {
-            count(&self.waits, 1);
+    /// The host answered on that stream.
+    pub(super) fn answered(&self, question: &mut Question) {
+        if let Some(place) = question.0.take() {
+            self.waits.fetch_max(place, Ordering::Relaxed);
         }
     }
 
@@ -71,4 +75,24 @@ impl Counters {
 
 pub(super) fn count(counter: &AtomicU64, by: usize) {
     counter.fetch_add(by as u64, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_at_once_are_one_wait_however_their_answers_interleave() {
+        let counters = Counters::default();
+        let (mut one, mut other) = (Question::default(), Question::default());
+        counters.asked(&mut one);
+        counters.asked(&mut other);
+        counters.answered(&mut one);
+        counters.asked(&mut one);
+        counters.answered(&mut other);
+        assert_eq!(counters.snapshot().waits, 1);
+        counters.answered(&mut one);
+        counters.answered(&mut one);
+        assert_eq!(counters.snapshot().waits, 2);
+    }
 }

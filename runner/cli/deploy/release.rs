@@ -24,7 +24,7 @@ use crate::{
     },
     diagnostic::chain,
     docker::DockerError,
-    release::{HostName, Kind, Phase, PlanError, ReleaseVersion, Spec, rollback_target},
+    release::{HostName, Kind, Millis, Phase, PlanError, ReleaseVersion, Spec, rollback_target},
     report::screen,
 };
 
@@ -53,13 +53,12 @@ pub(super) async fn deploy(arguments: &DeployArguments) -> Result<ExitCode, CliE
         return Box::pin(end_left_open(&site, spec, begin, &arguments.site)).await;
     }
     let version = project::version(&site.project, arguments.version.as_deref())?;
-    let driver = found_driver(&site, &version).await?;
-    let spec = site.spec_of(&version, None, driver)?;
+    let (spec, seen) = site_spec(&site, &version).await?;
     if arguments.plan {
         return plan(&site, spec, Kind::Deploy).await;
     }
     site.name_elsewhere();
-    Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
+    Box::pin(carry_out(&site, spec, begin, seen, &arguments.site)).await
 }
 
 /// Goes back to an earlier release of the history.
@@ -103,7 +102,7 @@ pub(super) async fn rollback(arguments: &RollbackArguments) -> Result<ExitCode, 
     if arguments.plan {
         return plan(&site, spec, Kind::Rollback).await;
     }
-    Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
+    Box::pin(carry_out(&site, spec, begin, Some(look), &arguments.site)).await
 }
 
 /// Looks at the servers once whatever was left open there is ended.
@@ -149,6 +148,7 @@ pub(super) async fn boot(site: &Site, arguments: &AppBootArguments) -> Result<Ex
         site,
         spec,
         Begin::new(Kind::Deploy),
+        Some(look),
         &arguments.site,
     ))
     .await
@@ -161,13 +161,14 @@ pub(super) async fn setup(arguments: &SetupArguments) -> Result<ExitCode, CliErr
         Err(code) => return Ok(code),
     };
     let version = project::version(&site.project, arguments.version.as_deref())?;
-    let driver = found_driver(&site, &version).await?;
+    let driver = found_driver(&site, &version).await?.0;
     let spec = site.spec_of(&version, None, driver.clone())?;
     site.name_elsewhere();
     site.hook_before("docker-setup").await?;
     super::prepare::prepare(&site, &spec, driver.as_deref()).await?;
     let begin = Begin::new(Kind::Deploy);
-    Box::pin(carry_out(&site, spec, begin, &arguments.site)).await
+    // What was seen before is not what is there now.
+    Box::pin(carry_out(&site, spec, begin, None, &arguments.site)).await
 }
 
 fn hosts(names: &[String]) -> BTreeSet<HostName> {
@@ -177,14 +178,23 @@ fn hosts(names: &[String]) -> BTreeSet<HostName> {
         .collect()
 }
 
+/// What should run, and the look at the servers that it took to know it.
+async fn site_spec(site: &Site, version: &str) -> Result<(Spec, Option<Look>), CliError> {
+    let (driver, seen) = found_driver(site, version).await?;
+    Ok((site.spec_of(version, None, driver)?, seen))
+}
+
 /// The proxy that is there, where the configuration leaves the choice to what is found.
-async fn found_driver(site: &Site, version: &str) -> Result<Option<String>, CliError> {
+async fn found_driver(
+    site: &Site,
+    version: &str,
+) -> Result<(Option<String>, Option<Look>), CliError> {
     if site.project.config.runner.proxy.driver.is_some() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let spec = site.spec_of(version, None, None)?;
     let look = deploy::look(&spec, &site.settings).await;
-    Ok(driver_of(&look, &spec))
+    Ok((driver_of(&look, &spec), Some(look)))
 }
 
 fn driver_of(look: &Look, spec: &Spec) -> Option<String> {
@@ -238,17 +248,18 @@ async fn carry_out(
     site: &Site,
     spec: Spec,
     begin: Begin,
+    seen: Option<Look>,
     arguments: &SiteArguments,
 ) -> Result<ExitCode, CliError> {
     let stop = Stop::default();
-    let work = transact(site, spec, begin, arguments, &stop);
+    let work = transact(site, spec, (begin, seen), arguments, &stop);
     stop::with_signals(&stop, Box::pin(work)).await
 }
 
 async fn transact(
     site: &Site,
     spec: Spec,
-    begin: Begin,
+    (begin, seen): (Begin, Option<Look>),
     arguments: &SiteArguments,
     stop: &Stop,
 ) -> Result<ExitCode, CliError> {
@@ -259,7 +270,14 @@ async fn transact(
     });
     let settings = site.settings.clone();
     settings::open_screen();
-    let opened = Box::pin(deploy::open(spec, begin, settings, progress, &stop.cancel));
+    let opened = Box::pin(deploy::open(
+        spec,
+        begin,
+        settings,
+        progress,
+        seen,
+        &stop.cancel,
+    ));
     let mut transaction = match opened.await {
         Ok(transaction) => transaction,
         Err(error) => {
@@ -335,15 +353,17 @@ async fn advance(
         (Phase::Baked, "post-app-boot"),
     ] {
         // `app boot` is no deploy for Kamal.
-        let is_run = site.has_hook(hook) && (hook != "pre-deploy" || site.called.command != "app");
-        if is_run || phase == Phase::Baked {
+        if site.has_hook(hook) && (hook != "pre-deploy" || site.called.command != "app") {
             transaction.advance_to(phase, &stop.cancel).await?;
-        }
-        if is_run {
             site.hook(hook, moment, stop).await?;
         }
     }
-    Ok(())
+    // What was proved a moment ago need not be looked at again before the commit.
+    let last = match transaction.journal().spec.bake {
+        Millis(0) => Phase::Committed,
+        _ => Phase::Baked,
+    };
+    transaction.advance_to(last, &stop.cancel).await
 }
 
 /// How a transaction ended that did not succeed.

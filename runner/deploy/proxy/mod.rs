@@ -6,9 +6,10 @@
 
 mod traefik;
 
-pub(super) use traefik::Api;
+pub(super) use traefik::{Api, Door};
 
 use super::{error::OpError, host::Host, settings::Settings};
+use crate::docker::Found;
 use crate::release::{ProxyWish, RouteSpec, TransactionId, from_kamal::ProxySpec};
 
 /// How many requests went to the containers of a transaction.
@@ -35,6 +36,13 @@ impl Host {
         traefik::check(self, wish.container.as_str()).await
     }
 
+    /// Asks the proxy ahead of what follows, where it can be asked; `found` is its container.
+    pub(super) async fn look_at_proxy(&self, wish: &ProxyWish, found: Found) {
+        if wish.driver == "traefik" && found.is_running() {
+            traefik::look(self, found).await;
+        }
+    }
+
     /// Waits until the proxy's own API shows some groups and no longer shows others.
     pub(super) async fn await_route(
         &self,
@@ -44,6 +52,13 @@ impl Host {
     ) -> Result<(), OpError> {
         supported(proxy)?;
         traefik::await_services(self, proxy.container.as_str(), shows, gone).await
+    }
+
+    /// Opens the connections of [`Self::prove`] ahead of it, where they can be.
+    pub(super) async fn open_doors(&self, proxy: Option<&ProxyWish>, routes: &[RouteSpec]) {
+        if let Some(proxy) = proxy.filter(|proxy| proxy.driver == "traefik") {
+            traefik::open_doors(self, proxy.container.as_str(), routes).await;
+        }
     }
 
     /// Proves by requests to the host's real ports that `transaction` answers.

@@ -30,6 +30,8 @@ const SHOWN: Duration = Duration::from_secs(15);
 const STARTED: Duration = Duration::from_secs(30);
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long an answer shows that Traefik runs.
+const FRESH: Duration = Duration::from_secs(2);
 /// The label with what the container was started from.
 const SETTINGS_LABEL: &str = "runner.proxy.settings";
 
@@ -147,16 +149,67 @@ async fn await_start(host: &Host, container: &str) -> Result<(), OpError> {
     }
 }
 
-/// Checks that Traefik runs and its API answers.
+/// Checks that Traefik runs and its API answers, or did a moment ago.
 pub(super) async fn check(host: &Host, container: &str) -> Result<(), OpError> {
-    let answer = api(host, container, "/ping").await?;
-    if answer.is_success() {
-        return Ok(());
+    match known(host, container, |asked| asked.elapsed() < FRESH).await {
+        Some(_) => Ok(()),
+        None => entry_points(host, container).await.map(drop),
     }
-    Err(OpError::Proxy(format!(
-        "answers {} on its own port",
-        answer.status
-    )))
+}
+
+/// Sees to it that the way to Traefik's API is open and its entry points are known, where that can
+/// be; `found` is its container. Why it cannot be is told by whoever needs them.
+pub(super) async fn look(host: &Host, found: Found) {
+    let name = found.name.clone();
+    {
+        let mut way = host.proxy_api.lock().await;
+        let is_open = way
+            .as_ref()
+            .is_some_and(|api| api.found.id == found.id && api.kept.is_open());
+        if !is_open {
+            *way = Api::open(host, found).await.ok();
+        }
+        if way.is_none() {
+            return;
+        }
+    }
+    let _told_later = entry_points(host, &name).await;
+}
+
+/// Traefik's entry points, and its container; they are the same as long as it runs.
+async fn entry_points(host: &Host, container: &str) -> Result<(Value, Found), OpError> {
+    let (answer, found) = api_and_container(host, container, "/api/entrypoints").await?;
+    if !answer.is_success() {
+        return Err(OpError::Proxy(format!(
+            "answers {} on its own port",
+            answer.status
+        )));
+    }
+    let entries: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if let Some(api) = host.proxy_api.lock().await.as_mut() {
+        api.entries = Some((entries.clone(), Instant::now()));
+    }
+    Ok((entries, found))
+}
+
+/// The same, without a question where it was asked through the way that is open.
+async fn known_entry_points(host: &Host, container: &str) -> Result<(Value, Found), OpError> {
+    match known(host, container, |_| true).await {
+        Some(known) => Ok(known),
+        None => entry_points(host, container).await,
+    }
+}
+
+/// What was asked through the way that is still open, if the time when it was is good enough.
+async fn known(
+    host: &Host,
+    container: &str,
+    is_good: impl Fn(Instant) -> bool,
+) -> Option<(Value, Found)> {
+    let way = host.proxy_api.lock().await;
+    let api = way.as_ref().filter(|api| api.container == container)?;
+    let (entries, asked) = api.entries.as_ref().filter(|_| api.kept.is_open())?;
+    is_good(*asked).then(|| (entries.clone(), api.found.clone()))
 }
 
 /// The way to Traefik's own API, kept from one question to the next.
@@ -166,12 +219,19 @@ pub(in crate::deploy) struct Api {
     /// The container as it was when the way was opened.
     found: Found,
     kept: http::Kept,
+    /// The entry points, once they were asked for, and when that was.
+    entries: Option<(Value, Instant)>,
 }
 
 impl Api {
-    async fn open(host: &Host, container: &str) -> Result<Self, OpError> {
+    async fn of(host: &Host, container: &str) -> Result<Self, OpError> {
         let found = host.engine.container(container).await?;
         let found = found.ok_or_else(|| OpError::NoContainer(container.into()))?;
+        Self::open(host, found).await
+    }
+
+    async fn open(host: &Host, found: Found) -> Result<Self, OpError> {
+        let container = found.name.clone();
         let mut ips = found.networks.values().map(|joined| joined.ip.as_str());
         let ip = ips.find(|ip| !ip.is_empty());
         let ip = ip.ok_or_else(|| OpError::Proxy(format!("`{container}` does not run")))?;
@@ -180,9 +240,10 @@ impl Api {
             connect.map_err(|_| OpError::Proxy("does not take connections".to_owned()))??;
         let kept = http::Kept::new(stream).await.map_err(|e| silent(&e))?;
         Ok(Self {
-            container: container.to_owned(),
+            container,
             found,
             kept,
+            entries: None,
         })
     }
 
@@ -222,7 +283,7 @@ async fn api_and_container(
         *way = Some(api);
         return Ok((answer, found));
     }
-    let mut api = Api::open(host, container).await?;
+    let mut api = Api::of(host, container).await?;
     let answer = api.get(path).await?;
     let found = api.found.clone();
     *way = Some(api);
@@ -313,16 +374,41 @@ fn count_requests(metrics: &str, transaction: &TransactionId) -> Requests {
     requests
 }
 
-/// Sends a request for the transaction to every port that its routes use, to all at once.
-pub(super) async fn prove(
+/// A port that has to show a release, and the name that is asked for there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::deploy) struct Door {
+    port: u16,
+    name: String,
+    is_tls: bool,
+}
+
+impl Door {
+    async fn open(&self, host: &Host) -> Result<http::Kept, OpError> {
+        let opened = async {
+            let stream = host.ssh.connect_tcp("127.0.0.1", self.port).await?;
+            let kept = match self.is_tls {
+                true => http::Kept::tls(stream, &self.name).await,
+                false => http::Kept::new(stream).await,
+            };
+            kept.map_err(|error| self.silent(&crate::deploy::error::chain(&error)))
+        };
+        let late = |_| Err(self.silent("no connection in time"));
+        timeout(ANSWER, opened).await.unwrap_or_else(late)
+    }
+
+    fn silent(&self, reason: &str) -> OpError {
+        OpError::Proxy(format!("did not answer on port {}: {reason}", self.port))
+    }
+}
+
+/// Every port that routes use, with the route.
+async fn doors<'a>(
     host: &Host,
     container: &str,
-    routes: &[RouteSpec],
-    transaction: &TransactionId,
-) -> Result<(), OpError> {
-    let (answer, found) = api_and_container(host, container, "/api/entrypoints").await?;
-    let entries: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let mut proofs = Vec::new();
+    routes: &'a [RouteSpec],
+) -> Result<Vec<(Door, &'a RouteSpec)>, OpError> {
+    let (entries, found) = known_entry_points(host, container).await?;
+    let mut doors = Vec::new();
     for route in routes {
         let main = if route.tls.is_some() { WEB_SECURE } else { WEB };
         let mut wanted = vec![(main.to_owned(), route.tls.is_some())];
@@ -341,9 +427,41 @@ pub(super) async fn prove(
                     "does not publish port {inside} of entry point `{entry}`"
                 ))
             })?;
-            proofs.push(prove_port(host, route, transaction, port, is_tls));
+            let name = route.hosts.first().map_or("localhost", String::as_str);
+            let name = name.to_owned();
+            doors.push((Door { port, name, is_tls }, route));
         }
     }
+    Ok(doors)
+}
+
+/// Opens connections to every port that routes use, ahead of the proof, where they can be.
+pub(super) async fn open_doors(host: &Host, container: &str, routes: &[RouteSpec]) {
+    let Ok(doors) = doors(host, container, routes).await else {
+        return;
+    };
+    let opening = doors.into_iter().map(|(door, _)| async {
+        let opened = door.open(host).await.ok();
+        (door, opened)
+    });
+    let opened = futures_util::future::join_all(opening).await;
+    let opened = opened
+        .into_iter()
+        .filter_map(|(door, kept)| Some((door, kept?)));
+    host.doors.lock().await.extend(opened);
+}
+
+/// Sends a request for the transaction to every port that its routes use, to all at once.
+pub(super) async fn prove(
+    host: &Host,
+    container: &str,
+    routes: &[RouteSpec],
+    transaction: &TransactionId,
+) -> Result<(), OpError> {
+    let doors = doors(host, container, routes).await?;
+    let proofs = doors
+        .into_iter()
+        .map(|(door, route)| prove_port(host, route, transaction, door));
     futures_util::future::try_join_all(proofs).await?;
     Ok(())
 }
@@ -368,32 +486,36 @@ async fn prove_port(
     host: &Host,
     route: &RouteSpec,
     transaction: &TransactionId,
-    port: u16,
-    is_tls: bool,
+    door: Door,
 ) -> Result<(), OpError> {
-    let name = route.hosts.first().map_or("localhost", String::as_str);
     let path = route.paths.first().unwrap_or(&route.health.path);
     let headers = [(PROBE_HEADER, transaction.as_str())];
     let end = Instant::now() + SHOWN;
+    let mut kept = host.doors.lock().await.remove(&door);
     loop {
         let wanted = http::Get {
-            host: name,
+            host: &door.name,
             path,
             headers: &headers,
             limit: ANSWER,
         };
-        let stream = host.ssh.connect_tcp("127.0.0.1", port).await?;
-        let answer = if is_tls {
-            http::get_tls(stream, name, wanted).await
-        } else {
-            http::get(stream, wanted).await
+        let way = match kept.take().filter(http::Kept::is_open) {
+            Some(way) => Ok(way),
+            None => door.open(host).await,
         };
-        let reason = match answer {
-            Ok(answer) if proves(&answer, transaction) => return Ok(()),
-            Ok(answer) => format!("answered {} `{}`", answer.status, answer.first_line()),
-            Err(error) => format!("did not answer: {}", crate::deploy::error::chain(&error)),
+        let reason = match way {
+            Ok(mut way) => match way.get(wanted).await {
+                Ok(answer) if proves(&answer, transaction) => return Ok(()),
+                Ok(answer) => {
+                    kept = Some(way);
+                    format!("answered {} `{}`", answer.status, answer.first_line())
+                }
+                Err(error) => format!("did not answer: {}", crate::deploy::error::chain(&error)),
+            },
+            Err(error) => error.chain(),
         };
         if Instant::now() >= end {
+            let (name, port) = (&door.name, door.port);
             let text = format!(
                 "does not send requests for `{name}` on port {port} to the new release: {reason}"
             );

@@ -30,13 +30,14 @@ pub(super) fn finish(plan: &mut Plan<'_>) {
         all(&work, Host::revive),
         all(&work, Host::unroute),
         all(&work, Host::await_unrouted),
-        all(&work, Host::stop),
-        all(&work, Host::free_names),
-        // Files last: they go in one command with the record.
+        // Names can be freed while requests are still answered.
+        [all(&work, Host::stop), all(&work, Host::free_names)].concat(),
+        // What waits for nothing first; files last: they go in one command with the record.
         [
-            all(&work, Host::exchange),
-            all(&work, Host::prune_images),
             all(&work, Host::remove_surplus),
+            all(&work, Host::tag),
+            all(&work, Host::prune_images),
+            all(&work, Host::take_names),
             all(&work, Host::move_files),
             all(&work, Host::tidy),
         ]
@@ -223,14 +224,26 @@ impl<'a> Host<'a> {
         self.in_the_way().into_iter().map(rename).collect()
     }
 
-    fn exchange(&self) -> Vec<Op> {
+    fn tag(&self) -> Vec<Op> {
+        let spec = &self.plan.journal.spec;
+        if !self.ours || spec.containers_of(self.host).next().is_none() {
+            return Vec::new();
+        }
+        let image = ImageRef {
+            tag: None,
+            ..spec.image.clone()
+        };
+        let tags = vec![spec.version.to_string(), spec.latest_tag()];
+        vec![self.op(Verb::Tag { image, tags })]
+    }
+
+    fn take_names(&self) -> Vec<Op> {
         if !self.ours {
             return Vec::new();
         }
-        let spec = &self.plan.journal.spec;
         let mut ops = Vec::new();
         let freed = self.in_the_way();
-        for container in spec.containers_of(self.host) {
+        for container in self.plan.journal.spec.containers_of(self.host) {
             let from = self.plan.target(container);
             let free = freed.iter().any(|found| found.name == container.name)
                 || !self.state.holds_name(&container.name);
@@ -240,14 +253,6 @@ impl<'a> Host<'a> {
                     to: container.name.clone(),
                 }));
             }
-        }
-        if spec.containers_of(self.host).next().is_some() {
-            let image = ImageRef {
-                tag: None,
-                ..spec.image.clone()
-            };
-            let tags = vec![spec.version.to_string(), spec.latest_tag()];
-            ops.push(self.op(Verb::Tag { image, tags }));
         }
         ops
     }
@@ -370,6 +375,9 @@ impl<'a> Host<'a> {
         keep.extend(spec.image.digest.clone());
         keep.sort();
         keep.dedup();
+        if self.state.images.iter().all(|seen| keep.contains(seen)) {
+            return Vec::new();
+        }
         let repository = spec.image.repository.clone();
         vec![Op::best_effort(
             self.host,

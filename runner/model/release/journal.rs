@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     history::{HistoryLine, Outcome},
-    ids::{Digest, Fence, HostName, TransactionId},
+    ids::{ContainerId, Digest, Fence, HostName, TransactionId},
     lock::Machine,
     observed::{Found, Observed, RouteFile},
     phase::Phase,
@@ -153,6 +153,15 @@ impl Journal {
     /// What was found on `host`.
     pub fn found(&self, host: &HostName) -> Option<&HostBaseline> {
         self.baseline.hosts.get(host)
+    }
+
+    /// Says whether a container was there when the transaction opened.
+    pub fn has_found(&self, host: &HostName, container: &ContainerId) -> bool {
+        let mut containers = self
+            .found(host)
+            .into_iter()
+            .flat_map(|host| &host.containers);
+        containers.any(|found| found.id == *container)
     }
 
     /// Says whether the transaction only goes forward.

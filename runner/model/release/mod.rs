@@ -14,6 +14,7 @@
 //! 4. [`close()`], whose last operation gives the lock back
 
 mod backward;
+mod beside;
 mod close;
 mod finish;
 mod forward;
