@@ -13,6 +13,7 @@ use runner::docker::{ContainerSpec, Engine};
 
 use crate::support::{
     images::{BUSYBOX, engine, unique},
+    process::is_running,
     registry::{PASSWORD, Registry},
 };
 
@@ -480,13 +481,6 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not so: {what}");
         std::thread::yield_now();
     }
-}
-
-/// Whether a shell of the build runs: its command line has the word, as no other process has.
-fn is_running(word: &str) -> bool {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let mut lines = processes.filter_map(|one| fs::read(one.path().join("cmdline")).ok());
-    lines.any(|line| String::from_utf8_lossy(&line).contains(word))
 }
 
 #[tokio::test(flavor = "multi_thread")]

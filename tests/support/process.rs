@@ -240,3 +240,11 @@ pub(crate) fn conformance() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance");
     given.or(Some(beside)).filter(|folder| folder.is_dir())
 }
+
+/// Whether some process has a word on its command line.
+pub(crate) fn is_running(word: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(word))
+}
