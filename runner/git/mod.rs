@@ -43,6 +43,14 @@ pub struct WorkingTree {
 
 /// Returns what is known of the working tree that `path` lies in; none where it lies in none.
 pub fn working_tree(path: &Path) -> Option<WorkingTree> {
+    // libgit2 first reads all certificates that OpenSSL finds, which takes longer than a short step.
+    let absolute = std::path::absolute(path).ok()?;
+    if !absolute
+        .ancestors()
+        .any(|folder| folder.join(".git").exists())
+    {
+        return None;
+    }
     let repository = Repository::discover(path).ok()?;
     let root = repository.workdir()?.to_owned();
     let head = repository.head().ok();
