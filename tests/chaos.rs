@@ -16,7 +16,7 @@ use crate::support::server::Server;
 const FEW: usize = 6;
 
 /// How many moments are chosen by the seed where all points are tried.
-const MOMENTS: u64 = 200;
+pub(crate) const MOMENTS: u64 = 200;
 
 /// Two jobs, one after the other, each of which notes that it ran; the second is a deployment.
 fn workflow(server: &Server) -> String {
@@ -123,19 +123,19 @@ fn is_over(server: &Server, github: &GitHub, sha: &str) -> bool {
     state["status"] == "completed" && is_told && is_deployed
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     env::var("RUNNER_CHAOS_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(1)
 }
 
-fn is_whole() -> bool {
+pub(crate) fn is_whole() -> bool {
     env::var("RUNNER_CHAOS").is_ok_and(|word| word == "all")
 }
 
 /// The next number of a simple generator: enough to choose moments, and the same for a seed.
-fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state = state
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407);

@@ -10,6 +10,8 @@ mod cancel;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod chaos_machines;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod config;

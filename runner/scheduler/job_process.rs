@@ -82,7 +82,10 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
         .map(|patience| end_without_lease(spool.clone(), Duration::from_millis(patience), tokens))
         .transpose()
         .map_err(JobProcessError::Spool)?;
+    // A server that stood still before it started this process may have lost the job meanwhile.
+    let is_late = lapse.is_some() && !spool.is_held();
     let mut outcome = match plan_of(&order) {
+        _ if is_late => JobOutcome::without_run(Conclusion::Failure, LAPSED),
         Ok(plan) => run_plan(&order, plan, around, masker, writer).await,
         Err(reason) => JobOutcome::without_run(Conclusion::Failure, reason),
     };

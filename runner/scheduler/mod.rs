@@ -22,7 +22,6 @@ pub use admission::{InputsError, dispatch_inputs, skip_reason};
 pub use context::{NO_REPOSITORY, RunContext, github_context};
 pub use document::{Change, Report, RunDocument};
 pub use job_process::{JobProcessError, JobSurroundings, run_ordered};
-pub use lease::Terms;
 pub use ledger::{
     Clock, Hold, JobOutcome, Ledger, LedgerError, LostJob, NewRun, RefMove, Rerun, Taken, TakenJob,
 };

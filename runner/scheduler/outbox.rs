@@ -19,9 +19,6 @@ const GIVE_UP: Duration = Duration::from_secs(72 * 60 * 60);
 /// The longest time between two tries.
 const MAX_PAUSE: Duration = Duration::from_secs(600);
 
-/// For how long one machine sends what all of them write: longer than any request takes.
-const TURN: Duration = Duration::from_secs(60);
-
 /// How often the outbox is looked into when nothing hints that it should be.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -34,6 +31,8 @@ pub struct Outbox {
     pub repository: String,
     /// The machine's name in the store.
     pub machine: String,
+    /// For how long one of the machines that share a store sends for all of them.
+    pub turn: Duration,
     /// Who sends them.
     pub github: GitHub,
     /// The least time between two requests that change something.
@@ -81,7 +80,7 @@ impl Outbox {
             }
             // In order, and each once: of the machines that share the store one sends.
             let name = format!("outbox {}", self.repository);
-            if !self.ledger.hold(&name, &self.machine, TURN).await? {
+            if !self.ledger.hold(&name, &self.machine, self.turn).await? {
                 return Ok(());
             }
             match self.send(&post).await {

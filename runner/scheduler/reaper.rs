@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::lease::Terms;
 use super::ledger::{Ledger, Taken};
 use crate::diagnostic::chain;
+use crate::run::Terms;
 
 /// How often it is looked for them.
 const TICK: Duration = Duration::from_secs(1);

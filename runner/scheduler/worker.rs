@@ -11,14 +11,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::lease::{Terms, machine_time};
+use super::lease::machine_time;
 use super::ledger::{JobOutcome, Ledger, LedgerError, TakenJob};
 use super::order::{FORMAT, WrittenOrder};
 use super::repository::Repository;
 use super::spool::{Life, Spool};
 use crate::diagnostic::chain;
 use crate::process;
-use crate::run::Conclusion;
+use crate::run::{Conclusion, Terms};
 use crate::store::{ClaimedJob, JobRow, crash_point};
 
 /// How often the store is asked when nothing hints that it should be.
@@ -172,6 +172,8 @@ impl Worker {
         loop {
             let before = machine_time();
             match self.ledger.begin(claimed, self.terms.lease).await {
+                // An answer that was too long under way says nothing of now.
+                Ok(()) if machine_time() >= before + self.terms.lease => {}
                 Ok(()) => {
                     spool.hold_until(before + self.terms.lease)?;
                     return Ok(true);
@@ -341,12 +343,7 @@ impl Worker {
         let outcome = match spool.end() {
             Ok(Some(outcome)) => outcome,
             Ok(None) => match spool.end_or_life() {
-                Ok(Life::NeverBegan) if !is_own => {
-                    if let Err(error) = self.ledger.give_back(claimed).await {
-                        tracing::error!(error = %chain(&error), "a job could not be given back");
-                    }
-                    return;
-                }
+                Ok(Life::NeverBegan) if !is_own => return self.give_back(claimed).await,
                 Ok(Life::NeverBegan) => {
                     let reason = format!("its process ended before it began: {}", spool.words());
                     JobOutcome::without_run(Conclusion::Failure, reason)
@@ -365,6 +362,23 @@ impl Worker {
             }
         };
         self.record(claimed, &outcome).await;
+    }
+
+    /// Gives a job back that never began, however long the store is away.
+    async fn give_back(&self, claimed: &ClaimedJob) {
+        loop {
+            match self.ledger.give_back(claimed).await {
+                Ok(()) => return,
+                Err(LedgerError::Store(error)) => {
+                    tracing::error!(error = %chain(&error), "a job is not given back yet");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "a job is not given back");
+                    return;
+                }
+            }
+        }
     }
 
     /// Records the end of a job, however long the store is away.

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::postgres::Postgres;
-use super::server::{Server, interrupt};
+use super::server::{PATIENCE, Server, interrupt};
 
 /// One machine.
 struct Machine {
@@ -82,7 +82,8 @@ impl Machines {
         self.repository.go();
     }
 
-    fn command(&self, number: usize, arguments: &[&str]) -> Command {
+    /// Returns a command of the program with the configuration of a machine.
+    pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
         let machine = &self.machines[number];
         fs::create_dir_all(&machine.folder).unwrap();
         let file = machine.folder.join("runner.toml");
@@ -127,6 +128,16 @@ impl Machines {
     /// Tells whether a machine that was started is ready.
     pub(crate) fn is_ready(&self, number: usize) -> bool {
         self.log(number).lines().any(|line| line == "ready")
+    }
+
+    /// Tells whether a machine died by itself since it was started.
+    pub(crate) fn has_died(&mut self, number: usize) -> bool {
+        let child = self.machines[number].child.as_mut();
+        let has_died = child.is_none_or(|child| child.try_wait().unwrap().is_some());
+        if has_died {
+            self.machines[number].child = None;
+        }
+        has_died
     }
 
     /// Kills the server of a machine; its jobs go on.
@@ -198,11 +209,29 @@ impl Machines {
 
     /// Runs a command with the configuration of the first machine.
     pub(crate) fn output(&self, arguments: &[&str]) -> std::process::Output {
-        let url = self.postgres.url(&self.database);
         self.command(0, arguments)
-            .args(["--database", &url])
+            .args(["--database", &self.url()])
             .output()
             .unwrap()
+    }
+
+    /// Returns the address of the database.
+    pub(crate) fn url(&self) -> String {
+        self.postgres.url(&self.database)
+    }
+
+    /// Asks the database itself; nothing where it does not answer.
+    pub(crate) fn ask_database(&self, statement: &str) -> Option<String> {
+        self.postgres.ask(&self.database, statement)
+    }
+
+    /// Waits until something is so that has to be looked for in the processes of the machines.
+    pub(crate) fn wait_until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < end, "{what} did not come\n{}", self.log(0));
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
     }
 
     /// Returns the state of a run as JSON; none before it is there.

@@ -25,9 +25,9 @@ use crate::event::TriggerEvent;
 use crate::expression::Object;
 use crate::github::GitHub;
 use crate::process;
+use crate::run::Terms;
 use crate::scheduler::{
-    Incoming, JobSurroundings, Ledger, Outbox, Reaper, Repository, Terms, Worker, run_ordered,
-    submit,
+    Incoming, JobSurroundings, Ledger, Outbox, Reaper, Repository, Worker, run_ordered, submit,
 };
 use crate::server::{Site, Templates, answer};
 use crate::store::{self, Role};
@@ -214,6 +214,7 @@ fn outbox(watched: &Watched, ledger: &Ledger, machine: &str) -> Result<Option<Ou
         ledger: ledger.clone(),
         repository: repository.name.clone(),
         machine: machine.to_owned(),
+        turn: terms().lease,
         github,
         pause: if is_github {
             Duration::from_secs(1)

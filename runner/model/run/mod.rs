@@ -4,6 +4,7 @@ pub mod command;
 pub mod command_file;
 mod envelope;
 mod event;
+mod lease;
 pub mod matcher;
 mod record;
 
@@ -15,4 +16,5 @@ pub use event::{
     Annotation, AnnotationLevel, DeployOutcome, DeployProgress, JobEnd, PlannedJob, RunEvent,
     RunOutcome, Stream, Tally,
 };
+pub use lease::Terms;
 pub use record::{Conclusion, Status};
