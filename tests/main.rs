@@ -38,6 +38,10 @@ mod faults;
 #[cfg(test)]
 mod github;
 #[cfg(test)]
+mod github_app;
+#[cfg(test)]
+mod github_events;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod machines;

@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
+use crate::support::npm::installed;
+
 const PIPELINES: [&str; 3] = ["deploy.yml", "pull-request.yml", "rollback.yml"];
 
 fn root() -> &'static Path {
@@ -17,43 +19,9 @@ fn pipelines() -> Vec<PathBuf> {
     PIPELINES.iter().map(|name| folder.join(name)).collect()
 }
 
-/// Installs GitHub's parser as the lock file says, once; `None` where npm cannot do it.
+/// Installs GitHub's parser; `None` where npm cannot do it.
 fn parser() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("npm");
-    fs::create_dir_all(&folder).unwrap();
-    // The tests of the same binary may run as several processes.
-    let lock = fs::File::create(folder.join("lock")).unwrap();
-    lock.lock().unwrap();
-    let source = root().join("tests/npm");
-    let wanted = fs::read(source.join("package-lock.json")).unwrap();
-    let marker = folder.join("installed");
-    for name in ["package.json", "package-lock.json", "parse-workflows.js"] {
-        fs::copy(source.join(name), folder.join(name)).unwrap();
-    }
-    if fs::read(&marker).is_ok_and(|installed| installed == wanted) {
-        return Some(folder);
-    }
-    let install = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .current_dir(&folder)
-        .output();
-    match install {
-        Ok(install) if install.status.success() => {
-            fs::write(marker, wanted).unwrap();
-            Some(folder)
-        }
-        Ok(install) => {
-            println!(
-                "skipped: npm cannot install GitHub's parser: {}",
-                String::from_utf8_lossy(&install.stderr)
-            );
-            None
-        }
-        Err(error) => {
-            println!("skipped: npm cannot be started: {error}");
-            None
-        }
-    }
+    installed("npm")
 }
 
 fn parse(parser: &Path, files: &[PathBuf]) -> Output {

@@ -8,6 +8,7 @@ use super::deploy::arguments::{
     AccessoryArguments, AppArguments, DeployArguments, HistoryArguments, LockArguments,
     ProxyArguments, PruneVerbArguments, RollbackArguments, SetupArguments, WhereArguments,
 };
+use super::report::ReportTo;
 use super::serve::arguments::{DispatchArguments, InitArguments, RunsArguments, ServeArguments};
 
 /// Exit codes, shown at the end of every help.
@@ -142,6 +143,9 @@ pub(super) struct RunArguments {
     /// Show debug lines
     #[arg(long)]
     pub(super) debug: bool,
+    /// Show the run beside its commit: a status on GitHub, with the token in `GITHUB_TOKEN`
+    #[arg(long, value_name = "WHERE", value_enum)]
+    pub(super) report: Option<ReportTo>,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,

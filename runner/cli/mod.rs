@@ -17,6 +17,7 @@ mod labels;
 mod linked;
 mod preview;
 mod project;
+mod report;
 mod repository;
 mod run;
 mod runs;

@@ -106,6 +106,7 @@ pub(super) fn github(
         repository: tree.repository.as_deref(),
         server_url: tree.server_url.as_deref(),
         git_ref: tree.git_ref.as_deref(),
+        is_ref_certain: false,
         sha: tree.commit.as_deref(),
         actor: tree.user.as_deref(),
         run_id: &run_number(),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::{Format, RunArguments};
 use super::check::workflow_files;
 use super::error::{CliError, ErrorKind, ExitCode};
+use super::report::{ReportTo, Telling};
 use super::stop::watch_signals;
 use super::{labels, preview, repository, settings, write_note};
 use crate::diagnostic::{Diagnostic, has_errors};
@@ -266,6 +267,15 @@ fn execute(
     arguments: &RunArguments,
 ) -> Result<ExitCode, CliError> {
     let progress = progress(&prepared, arguments)?;
+    let telling = match arguments.report {
+        Some(ReportTo::GitHub) => {
+            let token = prepared.secrets.get("GITHUB_TOKEN");
+            let token = token.map(Value::to_display_string);
+            let of = (&*prepared.file, &prepared.event);
+            Some(Telling::begin(runtime, of, &prepared.tree, token)?)
+        }
+        None => None,
+    };
     process::adopt_orphans();
     let masker = Masker::new();
     for (_, value) in prepared.secrets.iter() {
@@ -323,6 +333,9 @@ fn execute(
         process::kill_adopted().await;
         report
     });
+    if let Some(telling) = telling {
+        telling.end(runtime, outcome.as_ref().ok().map(|report| report.outcome));
+    }
     let report = outcome.map_err(|source| {
         CliError::new(ErrorKind::Internal, "the run ended without a result").because(source)
     })?;

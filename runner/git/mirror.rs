@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use git2::build::CheckoutBuilder;
 use git2::{
@@ -24,11 +25,34 @@ pub struct MirrorError {
     source: git2::Error,
 }
 
+/// A token that can be renewed while others use it; clones share it.
+#[derive(Clone, Default)]
+pub struct Token(Arc<RwLock<Option<String>>>);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").finish_non_exhaustive()
+    }
+}
+
+impl Token {
+    /// Returns the token as it is now, if there is one.
+    pub fn current(&self) -> Option<String> {
+        let token = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        token.clone()
+    }
+
+    /// Puts a newer one in its place.
+    pub fn renew(&self, token: String) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+}
+
 /// How we prove to a git server who we are.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// A token for HTTPS.
-    pub token: Option<String>,
+    pub token: Token,
     /// A private key for SSH; without one the agent is asked.
     pub ssh_key: Option<PathBuf>,
 }
@@ -36,7 +60,7 @@ pub struct Credentials {
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials")
-            .field("has_token", &self.token.is_some())
+            .field("has_token", &self.token.current().is_some())
             .field("ssh_key", &self.ssh_key)
             .finish()
     }
@@ -142,6 +166,16 @@ impl Mirror {
             Some(())
         };
         find().is_some()
+    }
+
+    /// Tells whether a commit merges `head` into something, as GitHub does for a pull request.
+    pub fn merges(&self, sha: &str, head: &str) -> bool {
+        let find = || {
+            let repository = self.open().ok()?;
+            let commit = repository.find_commit(Oid::from_str(sha).ok()?).ok()?;
+            Some(commit.parent_id(1).ok()?.to_string() == head)
+        };
+        find() == Some(true)
     }
 
     /// Returns what is known of a commit; none where it is not in the copy.
@@ -278,8 +312,8 @@ fn fetch(
                 None => Cred::ssh_key_from_agent(user),
             };
         }
-        match &credentials.token {
-            Some(token) => Cred::userpass_plaintext("x-access-token", token),
+        match credentials.token.current() {
+            Some(token) => Cred::userpass_plaintext("x-access-token", &token),
             None => Err(git2::Error::from_str(
                 "the server wants credentials, and there are none for this repository",
             )),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use git2::{DiffOptions, Oid, Repository, StatusOptions};
 use thiserror::Error;
 
-pub use mirror::{CommitFacts, Credentials, Mirror, MirrorError};
+pub use mirror::{CommitFacts, Credentials, Mirror, MirrorError, Token};
 
 /// A git repository could not be asked; the machine's fault, or the folder is none.
 #[derive(Debug, Error)]

@@ -73,6 +73,38 @@ pub fn skip_reason(
     })
 }
 
+/// The events that commits are judged by.
+const JUDGING: [&str; 4] = ["push", "pull_request", "pull_request_target", "merge_group"];
+
+/// Tells whether somebody may wait for a workflow beside a commit: it runs on events of this kind and
+/// activity, whatever its filters of branches and paths say.
+pub(super) fn is_due(workflow: &Workflow, event: &TriggerEvent) -> bool {
+    let is_tag = event.name == "push"
+        && event
+            .git_ref()
+            .is_none_or(|git_ref| !git_ref.starts_with("refs/heads/"));
+    if is_tag || !JUDGING.contains(&event.name.as_str()) {
+        return false;
+    }
+    let mut triggers = workflow.on.events.iter();
+    let Some((_, trigger)) = triggers.find(|(name, _)| **name == event.name) else {
+        return false;
+    };
+    let facts = EventFacts {
+        event: &event.name,
+        action: event.action(),
+        ..EventFacts::default()
+    };
+    let decision = with_filters(trigger, |filters| {
+        let activity = Filters {
+            types: filters.types,
+            ..Filters::default()
+        };
+        decide(&activity, &facts)
+    });
+    matches!(decision, Ok(Decision::Run))
+}
+
 /// Returns the changed paths: by the repository if it has both commits, else by the payload.
 fn paths_of(event: &TriggerEvent, repository: &Path) -> Option<Vec<String>> {
     let before = event

@@ -27,8 +27,10 @@ pub struct RunContext<'a> {
     pub repository: Option<&'a str>,
     /// The scheme and host of the repository's server.
     pub server_url: Option<&'a str>,
-    /// The ref, where the event does not tell it.
+    /// The ref.
     pub git_ref: Option<&'a str>,
+    /// Whether that is known better than the event tells it.
+    pub is_ref_certain: bool,
     /// The commit.
     pub sha: Option<&'a str>,
     /// Who caused the run, where the event does not tell it.
@@ -48,10 +50,14 @@ pub fn github_context(run: &RunContext<'_>) -> Value {
     let repository = repository
         .or_else(|| run.repository.map(str::to_owned))
         .unwrap_or_else(|| NO_REPOSITORY.to_owned());
-    let git_ref = event
-        .git_ref()
-        .or_else(|| run.git_ref.map(str::to_owned))
-        .unwrap_or_default();
+    let given = run.git_ref.map(str::to_owned);
+    let told = event.git_ref();
+    let git_ref = if run.is_ref_certain {
+        given.or(told)
+    } else {
+        told.or(given)
+    };
+    let git_ref = git_ref.unwrap_or_default();
     let sha = run.sha.or_else(|| event.sha()).unwrap_or_default();
     let workflow_name = workflow
         .name

@@ -53,6 +53,9 @@ pub struct Report {
     pub sha: String,
     /// Where this server's pages are seen from outside.
     pub public_url: Option<String>,
+    /// Whether it is told in the name of an App, by check runs.
+    #[serde(default)]
+    pub is_app: bool,
 }
 
 /// Something that happened in a run and decides what comes next.
@@ -87,6 +90,12 @@ impl RunDocument {
             report: None,
             reruns_lost: false,
         }
+    }
+
+    /// Returns the commit that people see: of a pull request the newest of its own.
+    pub fn head_sha(&self) -> Option<&str> {
+        let text = |path: &str| self.github.pointer(path).and_then(Json::as_str);
+        text("/event/pull_request/head/sha").or_else(|| text("/sha"))
     }
 
     /// Returns what is the same for all jobs of an attempt.

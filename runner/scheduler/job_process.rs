@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::findings::{Collector, Findings};
 use super::lease::end_without_lease;
 use super::ledger::JobOutcome;
 use super::order::{FORMAT, WrittenOrder};
@@ -128,12 +129,13 @@ async fn run_plan(
         .collect();
     let token = all.get("GITHUB_TOKEN").cloned().unwrap_or_default();
     let github = facts.github.as_object().cloned().unwrap_or_default();
+    let collector = Collector::default();
     let job = JobOrder {
         secrets: job_secrets(&all, &plan.secrets, &facts),
         github: github.with("token", token.to_display_string()).into(),
         vars: facts.vars.clone(),
         masker: masker.clone(),
-        recorder: Recorder::new(vec![Box::new(writer)]),
+        recorder: Recorder::new(vec![Box::new(writer), Box::new(collector.clone())]),
         cancel: around.cancel,
         force: around.force,
         options: Arc::new(EngineOptions {
@@ -149,7 +151,11 @@ async fn run_plan(
         }),
         plan,
     };
-    outcome(run_job(job).await)
+    let outcome = outcome(run_job(job).await);
+    JobOutcome {
+        findings: collector.findings(),
+        ..outcome
+    }
 }
 
 /// Checks the run's commit out where `checkout` copies from; an empty folder where no step asks.
@@ -217,5 +223,6 @@ fn outcome(report: JobReport) -> JobOutcome {
         is_timed_out: report.is_timed_out,
         deploy,
         milliseconds,
+        findings: Findings::default(),
     }
 }

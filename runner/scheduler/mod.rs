@@ -1,8 +1,10 @@
 //! Takes in runs, decides which job is next and hands it to a worker.
 
 mod admission;
+mod check;
 mod context;
 mod document;
+mod findings;
 mod job_process;
 mod lease;
 mod ledger;
@@ -19,17 +21,20 @@ mod submit;
 mod worker;
 
 pub use admission::{InputsError, dispatch_inputs, skip_reason};
+pub use check::{Button, Check, CheckId};
 pub use context::{NO_REPOSITORY, RunContext, github_context};
 pub use document::{Change, Report, RunDocument};
+pub use findings::Findings;
 pub use job_process::{JobProcessError, JobSurroundings, run_ordered};
 pub use ledger::{
-    Clock, Hold, JobOutcome, Ledger, LedgerError, LostJob, NewRun, RefMove, Rerun, Taken, TakenJob,
+    Clock, Hold, JobOutcome, Ledger, LedgerError, LostJob, NewRun, RefMove, Rerun, SkippedWorkflow,
+    Taken, TakenJob,
 };
 pub use local::{LocalRun, RunReport, run_local};
-pub use outbox::Outbox;
-pub use post::Post;
+pub use outbox::{CommitStatus, Outbox, Sender};
+pub use post::{Post, context as status_context, shortened, state_of};
 pub use reaper::Reaper;
-pub use repository::{Repository, WORKFLOW_ENDINGS, WORKFLOW_FOLDERS};
+pub use repository::{Forks, Repository, WORKFLOW_ENDINGS, WORKFLOW_FOLDERS};
 pub use secrets::job_secrets;
 pub use source::{ReadError, RepositoryWorkflows, parse_workflow, read_workflow};
 pub use spool::{Spool, SpoolLine, now};

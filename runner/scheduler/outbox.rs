@@ -6,6 +6,8 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::check::{BATCH, Check, CheckId};
+use super::findings::Findings;
 use super::ledger::{Ledger, LedgerError};
 use super::post::Post;
 use crate::diagnostic::chain;
@@ -22,19 +24,26 @@ const MAX_PAUSE: Duration = Duration::from_secs(600);
 /// How often the outbox is looked into when nothing hints that it should be.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Sends the posts of one repository, one after the other.
+/// In whose name a repository's posts are sent.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// `owner/name`.
+    pub repository: String,
+    /// Who sends them.
+    pub github: GitHub,
+}
+
+/// Sends the posts of all repositories that GitHub counts together, one after the other.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     /// Where the posts are.
     pub ledger: Ledger,
-    /// Whose posts: `owner/name`.
-    pub repository: String,
+    /// Whose posts: what GitHub says of the requests of one counts for all.
+    pub senders: Vec<Sender>,
     /// The machine's name in the store.
     pub machine: String,
     /// For how long one of the machines that share a store sends for all of them.
     pub turn: Duration,
-    /// Who sends them.
-    pub github: GitHub,
     /// The least time between two requests that change something.
     ///
     /// Source: GitHub, "Best practices for using the REST API": at least one second.
@@ -52,7 +61,7 @@ impl Outbox {
             match self.send_due(&mut free_at, &stop).await {
                 Ok(()) => {}
                 Err(error) => {
-                    tracing::error!(repository = self.repository, error = %chain(&error), "posts to GitHub wait");
+                    tracing::error!(error = %chain(&error), "posts to GitHub wait");
                 }
             }
             tokio::select! {
@@ -68,22 +77,33 @@ impl Outbox {
         free_at: &mut Instant,
         stop: &CancellationToken,
     ) -> Result<(), LedgerError> {
+        let repositories = self.senders.iter().map(|sender| sender.repository.as_str());
         loop {
-            let now = self.ledger.now();
-            let waiting = self.ledger.waiting_posts(&self.repository).await?;
-            let Some(post) = waiting.into_iter().find(|post| post.next_at <= now) else {
-                return Ok(());
-            };
+            // First the wait and then the post, so that the newest is sent of what changed meanwhile.
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = sleep_until(*free_at) => {}
             }
+            let Some(post) = self.ledger.due_post(repositories.clone()).await? else {
+                return Ok(());
+            };
+            let sender = self
+                .senders
+                .iter()
+                .find(|sender| sender.repository == post.repository);
+            let Some(sender) = sender else {
+                return Ok(());
+            };
             // In order, and each once: of the machines that share the store one sends.
-            let name = format!("outbox {}", self.repository);
+            let name = format!("outbox {}", sender.repository);
             if !self.ledger.hold(&name, &self.machine, self.turn).await? {
                 return Ok(());
             }
-            match self.send(&post).await {
+            let sent = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                sent = self.send(sender, &post) => sent,
+            };
+            match sent {
                 Ok(remote_id) => {
                     *free_at = Instant::now() + self.pause;
                     self.ledger.post_sent(&post, remote_id.as_deref()).await?;
@@ -99,7 +119,7 @@ impl Outbox {
                     }
                     // What GitHub says of one request counts for all of the same token.
                     *free_at = Instant::now() + wait.unwrap_or(self.pause);
-                    let next = next_try(&post, now, pause);
+                    let next = next_try(&post, self.ledger.now(), pause);
                     self.ledger.post_failed(&post, &why, next).await?;
                 }
             }
@@ -107,7 +127,7 @@ impl Outbox {
     }
 
     /// Sends a post; returns GitHub's name for what it made.
-    async fn send(&self, post: &PostRow) -> Result<Option<String>, Failure> {
+    async fn send(&self, sender: &Sender, post: &PostRow) -> Result<Option<String>, Failure> {
         let body: Post = serde_json::from_str(&post.body)
             .map_err(|error| Failure::Never(format!("it cannot be read: {error}")))?;
         match body {
@@ -119,12 +139,19 @@ impl Outbox {
                 target_url,
                 ..
             } => {
-                let route = format!("/repos/{}/statuses/{sha}", self.repository);
-                let mut body =
-                    json!({"state": state, "context": context, "description": description});
-                set(&mut body, "target_url", target_url);
-                self.github.post(&route, &body).await?;
-                Ok(None)
+                let status = CommitStatus {
+                    sha,
+                    context,
+                    state,
+                    description,
+                    target_url,
+                };
+                status.send(sender).await.map(|()| None)
+            }
+            Post::Check { check, .. } => {
+                let findings = self.findings(&check).await?;
+                let known = post.remote_id.as_deref();
+                sender.send_check(&check, &findings, known).await.map(Some)
             }
             Post::Deployment {
                 run,
@@ -137,24 +164,132 @@ impl Outbox {
             } => {
                 let id = match &post.remote_id {
                     Some(id) => id.clone(),
-                    None => self.deployment(post, (&run.0, &sha, &environment)).await?,
+                    None => {
+                        let of = (run.0.as_str(), sha.as_str(), environment.as_str());
+                        sender.deployment(&post.subject, of).await?
+                    }
                 };
-                let route = format!("/repos/{}/deployments/{id}/statuses", self.repository);
+                let route = format!("/repos/{}/deployments/{id}/statuses", sender.repository);
                 // We say what is superseded, also in production, where GitHub would not.
                 let mut body =
                     json!({"state": state, "description": description, "auto_inactive": false});
                 set(&mut body, "log_url", log_url);
                 set(&mut body, "environment_url", environment_url);
-                self.github.post(&route, &body).await?;
+                sender.github.post(&route, &body).await?;
                 Ok(Some(id))
             }
         }
     }
 
+    /// Returns what a check run shows beside what is in the post.
+    async fn findings(&self, check: &Check) -> Result<Findings, Failure> {
+        let Some(CheckId {
+            run,
+            attempt,
+            job: Some(job),
+        }) = CheckId::read(&check.external_id).filter(|_| check.status == "completed")
+        else {
+            return Ok(Findings::default());
+        };
+        let found = self.ledger.findings(&run, attempt, job).await;
+        found.map_err(|error| Failure::Later(None, chain(&error)))
+    }
+}
+
+/// The state of a commit in somebody's eyes.
+#[derive(Debug, Clone)]
+pub struct CommitStatus {
+    /// The commit.
+    pub sha: String,
+    /// Whose eyes.
+    pub context: String,
+    /// `pending`, `success`, `failure` or `error`.
+    pub state: String,
+    /// What happened, in a few words.
+    pub description: String,
+    /// Where more is to be seen.
+    pub target_url: Option<String>,
+}
+
+impl CommitStatus {
+    /// Tells GitHub.
+    pub async fn send(self, sender: &Sender) -> Result<(), Failure> {
+        let route = format!("/repos/{}/statuses/{}", sender.repository, self.sha);
+        let mut body =
+            json!({"state": self.state, "context": self.context, "description": self.description});
+        set(&mut body, "target_url", self.target_url);
+        sender.github.post(&route, &body).await.map(drop)
+    }
+}
+
+impl Sender {
+    /// Makes a check run or changes it, with all annotations once; returns its number.
+    async fn send_check(
+        &self,
+        check: &Check,
+        findings: &Findings,
+        known: Option<&str>,
+    ) -> Result<String, Failure> {
+        let route = format!("/repos/{}/check-runs", self.repository);
+        let mut parts = check.annotations(findings);
+        let id = match known {
+            Some(id) => Some(id.to_owned()),
+            None => self.made_before(check).await?,
+        };
+        // An earlier try may have brought some of the annotations, and GitHub adds to them.
+        if let Some(id) = id.as_ref().filter(|_| !parts.is_empty()) {
+            let shown = self.github.get(&format!("{route}/{id}")).await?;
+            let count = shown
+                .pointer("/output/annotations_count")
+                .and_then(Json::as_u64)
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(0);
+            let rest: Vec<Json> = parts.concat().into_iter().skip(count).collect();
+            parts = rest.chunks(BATCH).map(<[Json]>::to_vec).collect();
+        }
+        let mut parts = parts.into_iter();
+        let first = parts.next().unwrap_or_default();
+        let body = check.body(findings, &first, id.is_none());
+        let id = match id {
+            Some(id) => {
+                self.github.patch(&format!("{route}/{id}"), &body).await?;
+                id
+            }
+            None => named(&self.github.post(&route, &body).await?, "the check run")?,
+        };
+        for part in parts {
+            let body = json!({"output": check.output(findings, &part)});
+            self.github.patch(&format!("{route}/{id}"), &body).await?;
+        }
+        Ok(id)
+    }
+
+    /// Finds the check run that an earlier try made, whose answer did not arrive.
+    async fn made_before(&self, check: &Check) -> Result<Option<String>, Failure> {
+        if check.external_id.is_empty() {
+            return Ok(None);
+        }
+        let name: String = url::form_urlencoded::byte_serialize(check.name.as_bytes()).collect();
+        let route = format!(
+            "/repos/{}/commits/{}/check-runs?check_name={name}&filter=all&per_page=100",
+            self.repository, check.sha
+        );
+        let found = self.github.get(&route).await?;
+        let mut all = found
+            .get("check_runs")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten();
+        let same = all.find(|known| {
+            known.get("external_id").and_then(Json::as_str) == Some(&check.external_id)
+        });
+        same.map(|known| named(known, "the check run")).transpose()
+    }
+
     /// Makes the deployment of a post, or finds the one that an earlier try made.
     async fn deployment(
         &self,
-        post: &PostRow,
+        subject: &str,
         (run, sha, environment): (&str, &str, &str),
     ) -> Result<String, Failure> {
         let repository = &self.repository;
@@ -170,23 +305,28 @@ impl Outbox {
             payload
                 .and_then(|payload| payload.get("subject"))
                 .and_then(Json::as_str)
-                == Some(&post.subject)
+                == Some(subject)
         });
         let made = match same {
             Some(known) => known.clone(),
             None => {
                 let body = json!({
                     "ref": sha, "environment": environment, "auto_merge": false, "required_contexts": [],
-                    "description": format!("Run {run}"), "payload": {"subject": post.subject},
+                    "description": format!("Run {run}"), "payload": {"subject": subject},
                 });
                 self.github.post(&route, &body).await?
             }
         };
-        made.get("id")
-            .and_then(Json::as_u64)
-            .map(|id| id.to_string())
-            .ok_or_else(|| Failure::Later(None, "GitHub did not name the deployment".to_owned()))
+        named(&made, "the deployment")
     }
+}
+
+/// Returns GitHub's number of something.
+fn named(made: &Json, what: &str) -> Result<String, Failure> {
+    made.get("id")
+        .and_then(Json::as_u64)
+        .map(|id| id.to_string())
+        .ok_or_else(|| Failure::Later(None, format!("GitHub did not name {what}")))
 }
 
 fn set(body: &mut Json, key: &str, value: Option<String>) {

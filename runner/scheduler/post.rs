@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check::Check;
 use crate::run::{Conclusion, DeployOutcome, RunId, Status};
 use crate::store::{JobRow, RunRow};
 
@@ -29,6 +30,13 @@ pub enum Post {
         /// Where more is to be seen.
         target_url: Option<String>,
     },
+    /// A check run: of a run, or of a job of it.
+    Check {
+        /// The run.
+        run: RunId,
+        /// What is shown.
+        check: Check,
+    },
     /// The state of a deployment.
     Deployment {
         /// The run.
@@ -53,30 +61,56 @@ impl Post {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",
+            Self::Check { .. } => "check",
             Self::Deployment { .. } => "deployment",
         }
     }
 }
 
+/// What is told of.
+pub(super) struct About<'a> {
+    /// The run.
+    pub(super) run: &'a RunRow,
+    /// Its jobs.
+    pub(super) jobs: &'a [JobRow],
+    /// The commit beside which it is shown.
+    pub(super) sha: &'a str,
+    /// Where more is to be seen.
+    pub(super) url: Option<String>,
+}
+
+/// Returns what distinguishes a run from others of its commit.
+pub(super) fn context_of(run: &RunRow) -> String {
+    context(&run.name, &run.event)
+}
+
+/// Returns what distinguishes the runs of a workflow on an event from others of their commit.
+pub fn context(workflow: &str, event: &str) -> String {
+    format!("{workflow} ({event})")
+}
+
 /// Returns what GitHub is to show of a run.
-pub(super) fn of_run(run: &RunRow, jobs: &[JobRow], sha: &str, url: Option<String>) -> Post {
+pub(super) fn of_run(about: &About<'_>) -> Post {
+    let run = about.run;
     let (state, description) = match (run.status, run.conclusion) {
-        (Status::Completed, Some(conclusion)) => (state_of(conclusion), ended(run, jobs)),
+        (Status::Completed, Some(conclusion)) => (state_of(conclusion), ended(run, about.jobs)),
+        (Status::Pending, _) if run.awaits_approval => ("pending", "Waits for approval".to_owned()),
         (Status::Pending, _) => ("pending", "Waits for its concurrency group".to_owned()),
         (Status::InProgress, _) => ("pending", "In progress".to_owned()),
         _ => ("pending", "Queued".to_owned()),
     };
     Post::Status {
         run: run.id.clone(),
-        sha: sha.to_owned(),
-        context: format!("{} ({})", run.name, run.event),
+        sha: about.sha.to_owned(),
+        context: context_of(run),
         state: state.to_owned(),
         description: shortened(&description),
-        target_url: url,
+        target_url: about.url.clone(),
     }
 }
 
-fn state_of(conclusion: Conclusion) -> &'static str {
+/// Returns the state of a commit status that stands for how something ended.
+pub fn state_of(conclusion: Conclusion) -> &'static str {
     match conclusion {
         Conclusion::Success | Conclusion::Skipped => "success",
         Conclusion::Failure => "failure",
@@ -84,7 +118,8 @@ fn state_of(conclusion: Conclusion) -> &'static str {
     }
 }
 
-fn ended(run: &RunRow, jobs: &[JobRow]) -> String {
+/// Returns how a run ended, in a few words.
+pub(super) fn ended(run: &RunRow, jobs: &[JobRow]) -> String {
     let named = |conclusion: Conclusion| {
         let names: Vec<&str> = jobs
             .iter()
@@ -108,12 +143,7 @@ fn ended(run: &RunRow, jobs: &[JobRow]) -> String {
 }
 
 /// Returns what GitHub is to show of the deployment of a job.
-pub(super) fn of_job(
-    run: &RunRow,
-    job: &JobRow,
-    environment: &str,
-    (sha, log_url): (&str, Option<String>),
-) -> Post {
+pub(super) fn of_job(about: &About<'_>, job: &JobRow, environment: &str) -> Post {
     let (state, description) = match job.conclusion {
         None => ("in_progress", "In progress".to_owned()),
         Some(Conclusion::Success) => ("success", "Deployed".to_owned()),
@@ -125,17 +155,23 @@ pub(super) fn of_job(
         Some(Conclusion::Cancelled | Conclusion::Skipped) => ("error", "Cancelled".to_owned()),
     };
     Post::Deployment {
-        run: run.id.clone(),
-        sha: sha.to_owned(),
+        run: about.run.id.clone(),
+        sha: about.sha.to_owned(),
         environment: environment.to_owned(),
         state: state.to_owned(),
         description: shortened(&description),
-        log_url,
+        log_url: about.url.clone(),
         environment_url: job.environment_url.clone(),
     }
 }
 
-fn shortened(text: &str) -> String {
+/// Returns the words for a workflow that a filter shut out.
+pub(super) fn skipped(reason: &str) -> String {
+    shortened(&format!("Skipped: {reason}"))
+}
+
+/// Returns as much of a text as GitHub takes.
+pub fn shortened(text: &str) -> String {
     if text.chars().count() <= MAX_DESCRIPTION {
         return text.to_owned();
     }

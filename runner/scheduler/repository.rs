@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::document::Report;
 use crate::expression::{Object, Value};
 use crate::git::{Credentials, Mirror, MirrorError, split_url};
 use crate::mask::Masker;
@@ -12,6 +13,17 @@ pub const WORKFLOW_FOLDERS: [&str; 2] = ["pipelines", ".github/workflows"];
 
 /// How workflow files end.
 pub const WORKFLOW_ENDINGS: [&str; 2] = [".yml", ".yaml"];
+
+/// What becomes of a pull request from a fork; whatever runs of it gets no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forks {
+    /// It does not run.
+    Refuse,
+    /// It waits until someone lets its commit run.
+    Approve,
+    /// It runs.
+    Run,
+}
 
 /// A repository that is watched.
 #[derive(Debug, Clone)]
@@ -36,10 +48,14 @@ pub struct Repository {
     pub reports: bool,
     /// Where this server's pages are seen from outside.
     pub public_url: Option<String>,
-    /// Whether pull requests from forks run, without secrets.
-    pub runs_forks: bool,
     /// Whether a job that was lost with its machine, and deploys nothing, is run again.
     pub reruns_lost: bool,
+    /// The GitHub App in whose name check runs are shown; without one there are statuses.
+    pub app: Option<u64>,
+    /// Whether a workflow that a filter shut out is shown as successful, so that nobody waits for it.
+    pub reports_skipped: bool,
+    /// What becomes of pull requests from forks.
+    pub forks: Forks,
 }
 
 impl Repository {
@@ -57,8 +73,10 @@ impl Repository {
             default_branch: "main".to_owned(),
             reports: false,
             public_url: None,
-            runs_forks: false,
             reruns_lost: false,
+            app: None,
+            reports_skipped: false,
+            forks: Forks::Refuse,
         }
     }
 
@@ -81,10 +99,20 @@ impl Repository {
         self.mirror.texts(sha, &WORKFLOW_FOLDERS, &WORKFLOW_ENDINGS)
     }
 
+    /// Returns how GitHub is told of what happens to a commit.
+    pub fn report(&self, sha: &str) -> Report {
+        Report {
+            sha: sha.to_owned(),
+            public_url: self.public_url.clone(),
+            is_app: self.app.is_some(),
+        }
+    }
+
     /// Returns a masker that knows the secrets of its runs.
     pub fn masker(&self) -> Masker {
         let masker = Masker::new();
-        for value in self.secrets.values().chain(&self.credentials.token) {
+        let token = self.credentials.token.current();
+        for value in self.secrets.values().chain(&token) {
             masker.add(value);
         }
         masker
@@ -100,9 +128,9 @@ impl Repository {
             .map(|(name, value)| (name.as_str(), Value::from(value.as_str())))
             .collect();
         if secrets.get("GITHUB_TOKEN").is_none()
-            && let Some(token) = &self.credentials.token
+            && let Some(token) = self.credentials.token.current()
         {
-            secrets.insert("GITHUB_TOKEN", token.as_str());
+            secrets.insert("GITHUB_TOKEN", token);
         }
         secrets
     }

@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::findings::Findings;
 use super::ledger::JobOutcome;
 use crate::report::Reporter;
 use crate::run::{Attempt, Conclusion, DeployOutcome, Envelope, Fence, RunEvent, RunId, Timestamp};
@@ -60,6 +61,8 @@ pub struct JobEndLine {
     is_timed_out: bool,
     deploy: Option<DeployOutcome>,
     milliseconds: u64,
+    #[serde(default)]
+    findings: Findings,
 }
 
 impl From<&JobOutcome> for JobEndLine {
@@ -71,6 +74,7 @@ impl From<&JobOutcome> for JobEndLine {
             is_timed_out: outcome.is_timed_out,
             deploy: outcome.deploy,
             milliseconds: outcome.milliseconds,
+            findings: outcome.findings.clone(),
         }
     }
 }
@@ -84,6 +88,7 @@ impl From<JobEndLine> for JobOutcome {
             is_timed_out: line.is_timed_out,
             deploy: line.deploy,
             milliseconds: line.milliseconds,
+            findings: line.findings,
         }
     }
 }

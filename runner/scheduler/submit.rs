@@ -6,10 +6,11 @@ use std::fmt;
 use serde_json::Value as Json;
 use thiserror::Error;
 
-use super::admission::{dispatch_inputs, skip_reason};
+use super::admission::{dispatch_inputs, is_due, skip_reason};
 use super::context::{RunContext, github_context};
-use super::document::{Report, RunDocument};
-use super::ledger::{Ledger, LedgerError, NewRun, RefMove};
+use super::document::RunDocument;
+use super::ledger::{Ledger, LedgerError, NewRun, RefMove, SkippedWorkflow};
+use super::post::context;
 use super::repository::{Repository, WORKFLOW_FOLDERS};
 use super::source::{ReadError, parse_workflow};
 use crate::engine::unsupported;
@@ -42,6 +43,8 @@ pub struct Incoming {
     pub inputs: Object,
     /// Whether it comes from a fork.
     pub is_fork: bool,
+    /// Whether someone must let its runs begin.
+    pub awaits_approval: bool,
 }
 
 impl Incoming {
@@ -106,6 +109,7 @@ pub async fn submit(
         _ => repository.workflow_texts(&incoming.sha)?,
     };
     let mut runs = Vec::new();
+    let mut skipped = Vec::new();
     let mut verdicts = Vec::new();
     for path in texts.keys().filter(|path| is_workflow(path)) {
         match new_run((ledger, repository), incoming, path, &texts) {
@@ -117,10 +121,20 @@ pub async fn submit(
                 runs.push(run);
             }
             Ok(None) => {}
-            Err(reason) => verdicts.push(Verdict {
-                path: path.clone(),
-                reason: Some(reason),
-            }),
+            Err(NoRun { reason, filtered }) => {
+                if let Some(name) = filtered {
+                    skipped.extend(skipped_workflow(
+                        repository,
+                        incoming,
+                        (path, &name),
+                        &reason,
+                    ));
+                }
+                verdicts.push(Verdict {
+                    path: path.clone(),
+                    reason: Some(reason),
+                });
+            }
         }
     }
     let masker = repository.masker();
@@ -139,7 +153,9 @@ pub async fn submit(
         after: after.clone(),
         seen_from: incoming.seen_from.clone(),
     });
-    let added = ledger.take_in(&row, moved.as_ref(), &runs).await?;
+    let added = ledger
+        .take_in(&row, moved.as_ref(), &runs, &skipped)
+        .await?;
     Ok(Submitted {
         runs: added,
         verdicts,
@@ -152,6 +168,45 @@ fn is_workflow(path: &str) -> bool {
     WORKFLOW_FOLDERS.contains(&folder)
 }
 
+/// Why an event starts no run of a workflow.
+struct NoRun {
+    /// In words.
+    reason: String,
+    /// The workflow's name, where it runs on such events and a filter shut this one out.
+    filtered: Option<String>,
+}
+
+impl From<String> for NoRun {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            filtered: None,
+        }
+    }
+}
+
+/// Returns what GitHub is told of a workflow that a filter shut out; nothing where that is not
+/// wanted.
+fn skipped_workflow(
+    repository: &Repository,
+    incoming: &Incoming,
+    (path, name): (&str, &str),
+    reason: &str,
+) -> Option<SkippedWorkflow> {
+    if !repository.reports || !repository.reports_skipped {
+        return None;
+    }
+    let masker = repository.masker();
+    let masked = |text: &str| masker.mask(text).as_str().to_owned();
+    Some(SkippedWorkflow {
+        repository: repository.name.clone(),
+        context: context(&masked(name), &incoming.event.name),
+        reason: masked(reason),
+        workflow: path.to_owned(),
+        report: repository.report(incoming.shown_sha()),
+    })
+}
+
 /// Returns the run that an event starts of a workflow; none where another one is wanted, or why
 /// there is none, in words.
 fn new_run(
@@ -159,7 +214,7 @@ fn new_run(
     incoming: &Incoming,
     path: &str,
     texts: &BTreeMap<String, String>,
-) -> Result<Option<NewRun>, String> {
+) -> Result<Option<NewRun>, NoRun> {
     let text = texts.get(path).cloned().unwrap_or_default();
     let named = |workflow: Option<&Workflow>| match &incoming.workflow {
         None => true,
@@ -174,12 +229,12 @@ fn new_run(
         Err(_) if !named(None) => return Ok(None),
         Err(ReadError::Invalid { diagnostics, .. }) => {
             let first = diagnostics.iter().find(|problem| problem.is_error());
-            return Err(format!(
+            return Err(NoRun::from(format!(
                 "the file is not valid: {}",
                 first.map_or(String::new(), ToString::to_string)
-            ));
+            )));
         }
-        Err(error @ ReadError::File { .. }) => return Err(error.to_string()),
+        Err(error @ ReadError::File { .. }) => return Err(NoRun::from(error.to_string())),
     };
     let workflow = &file.workflow;
     if !named(Some(workflow)) {
@@ -188,10 +243,16 @@ fn new_run(
     if let Some(reason) = skip_reason(workflow, &incoming.event, repository.mirror.folder())
         .map_err(|error| format!("a filter cannot be used: {error}"))?
     {
-        return Err(reason);
+        let name = workflow.name.as_ref();
+        let name = name.map_or(path, |name| name.value.as_str()).to_owned();
+        return Err(NoRun {
+            reason,
+            filtered: is_due(workflow, &incoming.event).then_some(name),
+        });
     }
     if let Some(problem) = unsupported(workflow, ledger.labels()).first() {
-        return Err(format!("it asks for what is not supported: {problem}"));
+        let reason = format!("it asks for what is not supported: {problem}");
+        return Err(NoRun::from(reason));
     }
     let inputs = dispatch_inputs(workflow, &incoming.event, &incoming.inputs)
         .map_err(|error| format!("{error}; {}", error.hint))?;
@@ -219,6 +280,7 @@ fn described(
         repository: Some(&repository.name),
         server_url: repository.server_url.as_deref(),
         git_ref: Some(&incoming.git_ref),
+        is_ref_certain: true,
         sha: Some(&incoming.sha),
         actor: None,
         run_id: "0",
@@ -243,10 +305,9 @@ fn described(
     document.inputs = Json::from(inputs);
     document.is_fork = incoming.is_fork;
     document.reruns_lost = repository.reruns_lost;
-    document.report = repository.reports.then(|| Report {
-        sha: incoming.shown_sha().to_owned(),
-        public_url: repository.public_url.clone(),
-    });
+    document.report = repository
+        .reports
+        .then(|| repository.report(incoming.shown_sha()));
     NewRun {
         repository: repository.name.clone(),
         name: masked(name),
@@ -257,5 +318,6 @@ fn described(
         actor: masked(&actor),
         title: masked(title),
         document,
+        awaits_approval: incoming.awaits_approval,
     }
 }

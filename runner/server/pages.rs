@@ -62,6 +62,7 @@ struct ShownRun {
     attempt: u32,
     took: String,
     waits_for: Option<String>,
+    awaits_approval: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -223,6 +224,7 @@ fn shown(site: &Site, run: &RunRow) -> ShownRun {
             .concurrency_group
             .clone()
             .filter(|_| run.status == Status::Pending),
+        awaits_approval: run.status == Status::Pending && run.awaits_approval,
     }
 }
 

@@ -87,4 +87,41 @@ impl Transaction {
             .map_err(|source| StoreError::new("what became of a delivery", source))?;
         Ok(())
     }
+    /// Tells whether a delivery is there, whatever became of it.
+    pub async fn has_delivery(&mut self, id: &str) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT 1 FROM deliveries WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|source| StoreError::new("a delivery", source))?;
+        Ok(row.is_some())
+    }
+
+    /// Returns until when it is known what a source delivered.
+    pub async fn delivery_mark(&mut self, source: &str) -> Result<Option<Timestamp>, StoreError> {
+        let row = sqlx::query("SELECT seen_until FROM delivery_marks WHERE source = $1")
+            .bind(source)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|error| StoreError::new("the mark of deliveries", error))?;
+        Ok(row.map(|row| Timestamp(row.get("seen_until"))))
+    }
+
+    /// Writes until when it is known what a source delivered.
+    pub async fn set_delivery_mark(
+        &mut self,
+        source: &str,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO delivery_marks (source, seen_until) VALUES ($1, $2) \
+             ON CONFLICT (source) DO UPDATE SET seen_until = excluded.seen_until",
+        )
+        .bind(source)
+        .bind(until.0)
+        .execute(self.writer())
+        .await
+        .map_err(|error| StoreError::new("the mark of deliveries", error))?;
+        Ok(())
+    }
 }

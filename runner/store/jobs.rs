@@ -231,6 +231,37 @@ impl Transaction {
         Ok(())
     }
 
+    /// Writes what a job found, as JSON that only `scheduler` reads.
+    pub async fn set_findings(&mut self, job: &JobRow, findings: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE jobs SET findings = $1 WHERE run = $2 AND attempt = $3 AND job = $4")
+            .bind(findings)
+            .bind(key(&job.run))
+            .bind(i64::from(job.attempt.0))
+            .bind(i64::from(job.job.0))
+            .execute(self.writer())
+            .await
+            .map_err(|source| StoreError::new("what a job found", source))?;
+        Ok(())
+    }
+
+    /// Returns what a job found, if it found anything.
+    pub async fn findings(
+        &mut self,
+        run: &RunId,
+        attempt: Attempt,
+        job: JobKey,
+    ) -> Result<Option<String>, StoreError> {
+        let row =
+            sqlx::query("SELECT findings FROM jobs WHERE run = $1 AND attempt = $2 AND job = $3")
+                .bind(key(run))
+                .bind(i64::from(attempt.0))
+                .bind(i64::from(job.0))
+                .fetch_optional(self.connection())
+                .await
+                .map_err(|source| StoreError::new("what a job found", source))?;
+        Ok(row.and_then(|row| row.get("findings")))
+    }
+
     /// Returns the jobs that run on a machine, or on any.
     pub async fn running_jobs(&mut self, machine: Option<&str>) -> Result<Vec<JobRow>, StoreError> {
         let sql = format!(

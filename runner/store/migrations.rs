@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use super::Store;
 
 /// The newest version of the schema.
-pub const LATEST: i64 = 3;
+pub const LATEST: i64 = 4;
 
 /// Each version with the way to it and the way back.
 const STEPS: &[(i64, &str, &str, &str)] = &[
@@ -29,6 +29,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         "machines",
         include_str!("schema/0003_machines.sql"),
         include_str!("schema/0003_machines.down.sql"),
+    ),
+    (
+        4,
+        "checks",
+        include_str!("schema/0004_checks.sql"),
+        include_str!("schema/0004_checks.down.sql"),
     ),
 ];
 

@@ -15,7 +15,7 @@ pub struct PostRow {
     pub subject: String,
     /// `owner/name`.
     pub repository: String,
-    /// `status` or `deployment`.
+    /// `status`, `check` or `deployment`.
     pub kind: String,
     /// What is to be shown, as JSON.
     pub body: String,
@@ -109,6 +109,25 @@ impl Transaction {
             .fetch_optional(self.connection())
             .await
             .map_err(|source| StoreError::new("a post to GitHub", source))?;
+        Ok(row.as_ref().map(PostRow::read))
+    }
+
+    /// Returns the post of a repository that may be tried now and waits longest.
+    pub async fn due_post(
+        &mut self,
+        repository: &str,
+        now: Timestamp,
+    ) -> Result<Option<PostRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM posts WHERE repository = $1 AND sent_version < version AND next_at <= $2 \
+             ORDER BY changed_at, subject LIMIT 1"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(repository)
+            .bind(now.0)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(|source| StoreError::new("posts to GitHub", source))?;
         Ok(row.as_ref().map(PostRow::read))
     }
 

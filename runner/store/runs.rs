@@ -8,7 +8,7 @@ use crate::run::{Attempt, Conclusion, DeployOutcome, RunId, Status, Timestamp};
 
 const COLUMNS: &str = "id, repository, number, workflow, name, event, event_key, git_ref, sha, actor, title, \
      document, attempt, status, conclusion, deploy, is_timed_out, positions, cancelled_at, \
-     concurrency_group, created_at, started_at, finished_at";
+     concurrency_group, created_at, started_at, finished_at, awaits_approval, approved_by";
 
 /// A run as it is stored.
 #[derive(Debug, Clone)]
@@ -59,6 +59,10 @@ pub struct RunRow {
     pub started_at: Option<Timestamp>,
     /// When its last job ended.
     pub finished_at: Option<Timestamp>,
+    /// Whether someone must let it run first.
+    pub awaits_approval: bool,
+    /// Who did.
+    pub approved_by: Option<String>,
 }
 
 /// Which runs are asked for; what is `None` does not matter.
@@ -99,6 +103,8 @@ impl RunRow {
             created_at: Timestamp(row.get("created_at")),
             started_at: time("started_at"),
             finished_at: time("finished_at"),
+            awaits_approval: row.get::<i64, _>("awaits_approval") != 0,
+            approved_by: row.get("approved_by"),
         }
     }
 }
@@ -131,8 +137,8 @@ impl Transaction {
     pub async fn insert_run(&mut self, run: &RunRow) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO runs (id, repository, number, workflow, name, event, event_key, git_ref, sha, actor, title, \
-             document, attempt, status, is_timed_out, positions, concurrency_group, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17) \
+             document, attempt, status, is_timed_out, positions, concurrency_group, created_at, awaits_approval) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17, $18) \
              ON CONFLICT DO NOTHING",
         )
         .bind(key(&run.id))
@@ -152,6 +158,7 @@ impl Transaction {
         .bind(number(run.positions))
         .bind(&run.concurrency_group)
         .bind(run.created_at.0)
+        .bind(i64::from(run.awaits_approval))
         .execute(self.writer())
         .await
         .map_err(|source| StoreError::new("a new run", source))?;
@@ -183,7 +190,8 @@ impl Transaction {
     pub async fn update_run(&mut self, run: &RunRow) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE runs SET attempt = $1, status = $2, conclusion = $3, deploy = $4, is_timed_out = $5, \
-             positions = $6, cancelled_at = $7, started_at = $8, finished_at = $9 WHERE id = $10",
+             positions = $6, cancelled_at = $7, started_at = $8, finished_at = $9, concurrency_group = $10, \
+             awaits_approval = $11, approved_by = $12 WHERE id = $13",
         )
         .bind(i64::from(run.attempt.0))
         .bind(run.status.as_str())
@@ -194,6 +202,9 @@ impl Transaction {
         .bind(run.cancelled_at.map(number))
         .bind(run.started_at.map(|time| time.0))
         .bind(run.finished_at.map(|time| time.0))
+        .bind(&run.concurrency_group)
+        .bind(i64::from(run.awaits_approval))
+        .bind(&run.approved_by)
         .bind(key(&run.id))
         .execute(self.writer())
         .await
@@ -245,6 +256,27 @@ impl Transaction {
             .fetch_all(self.connection())
             .await
             .map_err(|source| StoreError::new("the runs of a concurrency group", source))?;
+        Ok(rows.iter().map(RunRow::read).collect())
+    }
+    /// Returns the runs of a workflow and a ref that someone must let run first.
+    pub async fn awaiting_runs(
+        &mut self,
+        repository: &str,
+        workflow: &str,
+        git_ref: &str,
+    ) -> Result<Vec<RunRow>, StoreError> {
+        let end = self.for_update();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE status = 'pending' AND awaits_approval = 1 AND repository = $1 \
+             AND workflow = $2 AND git_ref = $3 ORDER BY id{end}"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(repository)
+            .bind(workflow)
+            .bind(git_ref)
+            .fetch_all(self.connection())
+            .await
+            .map_err(|source| StoreError::new("the runs that wait for approval", source))?;
         Ok(rows.iter().map(RunRow::read).collect())
     }
 }

@@ -11,8 +11,9 @@ pub enum CommitSource {
     Known(String),
     /// It is where this ref stands.
     Ref(String),
-    /// It is the first of these refs that can be fetched.
-    Fetched(Vec<String>),
+    /// It is the first of these refs that can be fetched and stands at this commit, or at one that
+    /// brings it together with something: what was pushed meanwhile is another event's.
+    Fetched(Vec<String>, String),
 }
 
 /// An event of a delivery.
@@ -114,10 +115,13 @@ fn pull_request(event: &TriggerEvent) -> Result<Vec<Described>, String> {
     let own = Described {
         key: key("pull_request"),
         git_ref: Some(format!("refs/pull/{number}/merge")),
-        commit: CommitSource::Fetched(vec![
-            format!("refs/pull/{number}/merge"),
-            format!("refs/pull/{number}/head"),
-        ]),
+        commit: CommitSource::Fetched(
+            vec![
+                format!("refs/pull/{number}/merge"),
+                format!("refs/pull/{number}/head"),
+            ],
+            head.clone(),
+        ),
         event: event.clone(),
         moved: None,
         is_fork,

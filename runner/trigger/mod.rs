@@ -1,11 +1,15 @@
 //! Where events come from: looks at the repositories, and what GitHub delivers.
 
+mod asked;
 mod delivery;
 mod inbox;
+mod missed;
 mod poll;
 mod push;
 
+pub use asked::{Asked, asked, is_own};
 pub use delivery::{CommitSource, Described, describe};
 pub use inbox::Inbox;
+pub use missed::{HookSource, Missed};
 pub use poll::{Poll, PollError, look};
 pub use push::push_event;

@@ -59,6 +59,7 @@ pub fn push_event(
         workflow: None,
         inputs: Object::new(),
         is_fork: false,
+        awaits_approval: false,
     }
 }
 

@@ -42,6 +42,28 @@ pub(crate) fn request(
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
     Answer {
         status: status.unwrap_or_else(|| panic!("no answer: {text:?}")),
-        text: rest.to_owned(),
+        text: if is_chunked(head) {
+            unchunked(rest)
+        } else {
+            rest.to_owned()
+        },
     }
+}
+
+fn is_chunked(head: &str) -> bool {
+    head.to_lowercase().contains("transfer-encoding: chunked")
+}
+
+/// Puts the chunks of a body together.
+fn unchunked(mut rest: &str) -> String {
+    let mut text = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        let Some(chunk) = after.get(..size).filter(|chunk| !chunk.is_empty()) else {
+            break;
+        };
+        text.push_str(chunk);
+        rest = after.get(size + 2..).unwrap_or_default();
+    }
+    text
 }

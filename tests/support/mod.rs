@@ -1,10 +1,13 @@
 //! What the tests of several rooms need.
 
+pub(crate) mod app;
+pub(crate) mod doubles;
 pub(crate) mod found;
 pub(crate) mod github;
 pub(crate) mod http;
 pub(crate) mod images;
 pub(crate) mod machines;
+pub(crate) mod npm;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod project;

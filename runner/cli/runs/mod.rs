@@ -10,7 +10,7 @@ use super::error::{CliError, ErrorKind, ExitCode};
 use super::serve::arguments::{RunsVerb, ServerArguments};
 use super::serve::config::{ServeConfig, Values};
 use super::serve::machine::open_ledger;
-use super::{arguments::Format, write_line};
+use super::{arguments::Format, settings, write_line};
 use crate::run::{Attempt, RunId};
 use crate::scheduler::{Ledger, LedgerError, Rerun};
 use crate::store::RunFilter;
@@ -62,6 +62,13 @@ pub(super) fn runs(runtime: &Runtime, verb: &RunsVerb) -> Result<ExitCode, CliEr
                 write_line(&format!("run {run} is being cancelled"));
                 Ok(ExitCode::Success)
             }
+            RunsVerb::Approve { run, commit, .. } => {
+                let by = settings::variable("USER").unwrap_or_else(|| "local".to_owned());
+                let approved = ledger.approve(&id(run), &by, commit.as_deref()).await;
+                approved.map_err(failed)?;
+                write_line(&format!("run {run} was approved, and begins"));
+                Ok(ExitCode::Success)
+            }
             RunsVerb::Rerun {
                 run,
                 failed: only_failed,
@@ -92,6 +99,7 @@ fn place(verb: &RunsVerb) -> &ServerArguments {
         | RunsVerb::Logs { config, .. }
         | RunsVerb::Watch { config, .. }
         | RunsVerb::Cancel { config, .. }
+        | RunsVerb::Approve { config, .. }
         | RunsVerb::Rerun { config, .. }
         | RunsVerb::Events { config, .. } => config,
     }

@@ -70,6 +70,15 @@ pub(super) async fn show(
         run.title
     ));
     write_line(&format!("  commit {}", run.sha));
+    if run.status == Status::Pending && run.awaits_approval {
+        write_line(&format!(
+            "  waits for approval; look at the commit, then: runner runs approve {}",
+            run.id
+        ));
+    }
+    if let Some(by) = &run.approved_by {
+        write_line(&format!("  approved by {by}"));
+    }
     if run.status == Status::Pending
         && let Some(group) = &run.concurrency_group
     {
@@ -150,6 +159,7 @@ pub(super) fn run_json(run: &RunRow) -> Json {
         "id": run.id, "repository": run.repository, "number": run.number, "workflow": run.workflow,
         "name": run.name, "event": run.event, "ref": run.git_ref, "sha": run.sha, "actor": run.actor,
         "title": run.title, "attempt": run.attempt, "status": run.status, "conclusion": run.conclusion,
+        "awaits_approval": run.awaits_approval, "approved_by": run.approved_by,
         "deploy": run.deploy, "created_at": time(run.created_at), "started_at": run.started_at.map(time),
         "finished_at": run.finished_at.map(time),
     })

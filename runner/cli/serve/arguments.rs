@@ -122,6 +122,16 @@ pub(in super::super) enum RunsVerb {
         /// The run
         run: String,
     },
+    /// Let a run begin that waits for approval, with the commit that it has
+    Approve {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// The run
+        run: String,
+        /// Only if it is of this commit
+        #[arg(long, value_name = "SHA")]
+        commit: Option<String>,
+    },
     /// Run a run that ended once more
     Rerun {
         #[command(flatten)]

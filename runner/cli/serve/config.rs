@@ -11,15 +11,19 @@ use super::super::error::{CliError, ErrorKind};
 use super::super::labels::place_of;
 use super::super::run::file_pairs;
 use super::super::settings;
+use super::app::{AppConfig, WrittenApp};
 use super::arguments::ServerArguments;
 use crate::engine::Labels;
-use crate::scheduler::Repository;
+use crate::scheduler::{Forks, Repository};
 
 /// How often a repository is looked at where the file does not say it.
 const POLL: Duration = Duration::from_secs(30);
 
 /// The API that is told of runs where the file does not say which.
-const GITHUB_API: &str = "https://api.github.com";
+pub(super) const GITHUB_API: &str = "https://api.github.com";
+
+/// How often GitHub is asked for deliveries that were missed where the file does not say it.
+const MISSED: Duration = Duration::from_secs(180);
 
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
@@ -31,6 +35,7 @@ struct Written {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     server: Option<WrittenServer>,
+    github_app: Option<WrittenApp>,
     #[serde(default, rename = "repository")]
     repositories: Vec<WrittenRepository>,
 }
@@ -42,14 +47,17 @@ struct WrittenServer {
     listen: SocketAddr,
     public_url: Option<String>,
     token: Option<Value>,
+    missed_deliveries: Option<String>,
 }
 
 /// Whether pull requests from forks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Forks {
+enum WrittenForks {
     /// They do not.
     Refuse,
+    /// They run, without secrets, once someone lets their commit run.
+    Approve,
     /// They run, without secrets.
     RunWithoutSecrets,
 }
@@ -72,13 +80,14 @@ struct WrittenRepository {
     poll: Option<String>,
     folder: Option<PathBuf>,
     default_branch: Option<String>,
-    forks: Option<Forks>,
+    forks: Option<WrittenForks>,
     lost_jobs: Option<LostJobs>,
     token: Option<Value>,
     #[serde(default)]
     webhook_secrets: Vec<Value>,
     api: Option<String>,
     report: Option<bool>,
+    report_skipped: Option<bool>,
     ssh_key: Option<PathBuf>,
     secrets_file: Option<PathBuf>,
     #[serde(default)]
@@ -90,7 +99,7 @@ struct WrittenRepository {
 /// A value that does not stand in the file: secrets do not belong there.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Value {
+pub(super) struct Value {
     env: Option<String>,
     file: Option<PathBuf>,
 }
@@ -112,6 +121,10 @@ pub(in super::super) struct ServeConfig {
     pub(in super::super) repositories: HashMap<String, Watched>,
     /// What is answered by HTTP, if anything is.
     pub(in super::super) server: Option<ServerConfig>,
+    /// The App in whose name GitHub is spoken to, of repositories without a token.
+    pub(in super::super) app: Option<AppConfig>,
+    /// How often GitHub is asked for deliveries that were missed.
+    pub(in super::super) missed_deliveries: Duration,
 }
 
 /// A repository that is watched, and how.
@@ -125,6 +138,10 @@ pub(in super::super) struct Watched {
     pub(in super::super) webhook_secrets: Vec<String>,
     /// The API that is told of its runs, with a token.
     pub(in super::super) api: String,
+    /// Whether it has a token of its own.
+    has_token: bool,
+    /// What the file says of whether GitHub is told of its runs.
+    reports: Option<bool>,
 }
 
 /// What is answered by HTTP.
@@ -160,24 +177,7 @@ impl ServeConfig {
 
     /// Reads the file, and the files and variables that it names.
     fn read(path: &Path, values: Values, has_database: bool) -> Result<Self, CliError> {
-        let text = std::fs::read_to_string(path).map_err(|source| {
-            CliError::new(
-                ErrorKind::Usage,
-                format!("`{}` could not be read", path.display()),
-            )
-            .because(source)
-            .with_hint("make one: runner init")
-        })?;
-        let written: Written = toml::from_str(&text).map_err(|source| {
-            let line = source
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .map_or(1, |before| before.matches('\n').count() + 1);
-            CliError::new(
-                ErrorKind::Invalid,
-                format!("{}:{line}: {}", path.display(), source.message()),
-            )
-        })?;
+        let written = Written::read(path)?;
         let folder = path
             .canonicalize()
             .ok()
@@ -191,6 +191,15 @@ impl ServeConfig {
             Some(server) => Some(server.read(&folder, values)?),
             None => None,
         };
+        let app = match &written.github_app {
+            Some(app) => Some(app.read(&folder, values)?),
+            None => None,
+        };
+        let duration = |text: &Option<String>, what: &str, default: Duration| match text {
+            None => Ok(default),
+            Some(text) => humantime::parse_duration(text)
+                .map_err(|error| invalid(format!("{what}: {error}; write `30s` or `5m`"))),
+        };
         let mut repositories = HashMap::new();
         for written in written.repositories {
             if written.name.split('/').count() != 2 || written.name.contains("..") {
@@ -199,18 +208,13 @@ impl ServeConfig {
                     written.name
                 )));
             }
-            let poll = match &written.poll {
-                None => POLL,
-                Some(text) => humantime::parse_duration(text).map_err(|error| {
-                    invalid(format!(
-                        "`poll` of {}: {error}; write `30s` or `5m`",
-                        written.name
-                    ))
-                })?,
-            };
+            let poll = duration(&written.poll, &format!("`poll` of {}", written.name), POLL)?;
             let name = written.name.clone();
-            let public_url = server.as_ref().and_then(|(_, url)| url.clone());
-            let watched = watched(written, (&mirrors, &folder), (poll, public_url), values)?;
+            let mut watched = watched(written, (&mirrors, &folder), poll, values)?;
+            watched.repository.public_url = server.as_ref().and_then(|server| server.url.clone());
+            if let Some(app) = app.as_ref().filter(|_| !watched.has_token) {
+                watched.speak_as(app);
+            }
             if repositories.insert(name.clone(), watched).is_some() {
                 return Err(invalid(format!("{name} is there twice")));
             }
@@ -220,6 +224,8 @@ impl ServeConfig {
             let shown = format!("labels.{label} = {place}");
             labels.serve(label, place_of(place, &shown)?);
         }
+        let missed = server.as_ref().and_then(|server| server.missed.clone());
+        let missed_deliveries = duration(&missed, "`server.missed-deliveries`", MISSED)?;
         let database = match &written.database {
             // Another one is named, so this one need not be there.
             Some(value) if !has_database => Some(value.read("database", &folder)?),
@@ -234,7 +240,9 @@ impl ServeConfig {
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
             labels,
             repositories,
-            server: server.map(|(server, _)| server),
+            server: server.map(|server| server.config),
+            app,
+            missed_deliveries,
         })
     }
 
@@ -265,40 +273,87 @@ impl ServeConfig {
     }
 }
 
+impl Written {
+    fn read(path: &Path) -> Result<Self, CliError> {
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            CliError::new(
+                ErrorKind::Usage,
+                format!("`{}` could not be read", path.display()),
+            )
+            .because(source)
+            .with_hint("make one: runner init")
+        })?;
+        toml::from_str(&text).map_err(|source| {
+            let line = source
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, |before| before.matches('\n').count() + 1);
+            CliError::new(
+                ErrorKind::Invalid,
+                format!("{}:{line}: {}", path.display(), source.message()),
+            )
+        })
+    }
+}
+
 impl WrittenServer {
-    /// Returns what is answered, and where that is seen from outside.
-    fn read(
-        self,
-        folder: &Path,
-        values: Values,
-    ) -> Result<(ServerConfig, Option<String>), CliError> {
+    /// Reads the token that it names.
+    fn read(self, folder: &Path, values: Values) -> Result<ReadServer, CliError> {
         let token = match &self.token {
             Some(token) if values == Values::Read => Some(token.read("server.token", folder)?),
             _ => None,
         };
-        let server = ServerConfig {
-            listen: self.listen,
-            token,
-        };
-        Ok((server, self.public_url))
+        Ok(ReadServer {
+            config: ServerConfig {
+                listen: self.listen,
+                token,
+            },
+            url: self.public_url,
+            missed: self.missed_deliveries,
+        })
+    }
+}
+
+/// What `[server]` says.
+struct ReadServer {
+    config: ServerConfig,
+    /// Where it is seen from outside.
+    url: Option<String>,
+    /// How often GitHub is asked for deliveries that were missed.
+    missed: Option<String>,
+}
+
+impl Watched {
+    /// Has an App speak of the repository.
+    fn speak_as(&mut self, app: &AppConfig) {
+        self.api.clone_from(&app.api);
+        self.repository.app = Some(app.id);
+        self.repository.reports = self.reports != Some(false);
+        self.webhook_secrets
+            .extend(app.webhook_secrets.iter().cloned());
     }
 }
 
 fn watched(
     written: WrittenRepository,
     (mirrors, folder): (&Path, &Path),
-    (poll, public_url): (Duration, Option<String>),
+    poll: Duration,
     values: Values,
 ) -> Result<Watched, CliError> {
     let mut repository = Repository::new(&written.name, &written.url, mirrors);
-    repository.public_url = public_url;
-    repository.runs_forks = written.forks == Some(Forks::RunWithoutSecrets);
+    repository.forks = match written.forks {
+        None | Some(WrittenForks::Refuse) => Forks::Refuse,
+        Some(WrittenForks::Approve) => Forks::Approve,
+        Some(WrittenForks::RunWithoutSecrets) => Forks::Run,
+    };
+    repository.reports_skipped = written.report_skipped.unwrap_or(false);
     repository.reruns_lost = written.lost_jobs == Some(LostJobs::Rerun);
     // GitHub is told where it can be: by whoever has a token for it.
     repository.reports = written.report.unwrap_or(written.token.is_some());
     if let Some(branch) = &written.default_branch {
         repository.default_branch.clone_from(branch);
     }
+    let (has_token, reports) = (written.token.is_some(), written.report);
     let api = written.api.clone().unwrap_or_else(|| GITHUB_API.to_owned());
     repository.vars = written.vars;
     repository.folder = written.folder.map(|path| folder.join(path));
@@ -309,11 +364,14 @@ fn watched(
             poll,
             webhook_secrets: Vec::new(),
             api,
+            has_token,
+            reports,
         });
     }
     let what = |name: &str| format!("`{name}` of {}", written.name);
     if let Some(token) = &written.token {
-        repository.credentials.token = Some(token.read(&what("token"), folder)?);
+        let token = token.read(&what("token"), folder)?;
+        repository.credentials.token.renew(token);
     }
     let mut webhook_secrets = Vec::new();
     for secret in &written.webhook_secrets {
@@ -330,11 +388,13 @@ fn watched(
         poll,
         webhook_secrets,
         api,
+        has_token,
+        reports,
     })
 }
 
 impl Value {
-    fn read(&self, what: &str, folder: &Path) -> Result<String, CliError> {
+    pub(super) fn read(&self, what: &str, folder: &Path) -> Result<String, CliError> {
         match (&self.env, &self.file) {
             (Some(name), None) => settings::variable(name).ok_or_else(|| {
                 CliError::new(

@@ -92,6 +92,14 @@ slots = 2
 # listen = "127.0.0.1:8080"
 # public-url = "https://ci.example.com"
 # token = {{ env = "RUNNER_TOKEN" }}
+# How often GitHub is asked for deliveries that did not arrive.
+# missed-deliveries = "3m"
+
+# A GitHub App speaks of the repositories that have no token of their own: check runs with annotations and buttons.
+# [github-app]
+# id = 12345
+# private-key = {{ file = "/etc/runner/app.pem" }}
+# webhook-secrets = [{{ env = "WEBHOOK_SECRET" }}]
 
 [[repository]]
 name = "{name}"
@@ -108,8 +116,10 @@ folder = "{}"
 
 # What signs the webhooks; several while one is replaced.
 # webhook-secrets = [{{ env = "WEBHOOK_SECRET" }}]
-# Whether pull requests from forks run: "refuse", or "run-without-secrets".
+# Whether pull requests from forks run: "refuse", "approve" (once someone lets the commit run), or "run-without-secrets".
 # forks = "refuse"
+# Whether GitHub is told of workflows that a filter shut out, so that nobody waits for a required check.
+# report-skipped = true
 # What becomes of a job that was lost with its machine: "fail", or "rerun" (once; one that deploys is never run again by itself).
 # lost-jobs = "fail"
 

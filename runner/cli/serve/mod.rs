@@ -1,15 +1,16 @@
 //! `runner serve`, the hidden `runner job`, `runner dispatch` and `runner init`.
 
+mod app;
 pub(super) mod arguments;
 pub(super) mod config;
 mod init;
 pub(super) mod machine;
+mod reporting;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -23,11 +24,10 @@ use super::stop::watch_signals;
 use super::{settings, write_line, write_note};
 use crate::event::TriggerEvent;
 use crate::expression::Object;
-use crate::github::GitHub;
 use crate::process;
 use crate::run::Terms;
 use crate::scheduler::{
-    Incoming, JobSurroundings, Ledger, Outbox, Reaper, Repository, Worker, run_ordered, submit,
+    Incoming, JobSurroundings, Ledger, Reaper, Repository, Worker, run_ordered, submit,
 };
 use crate::server::{Site, Templates, answer};
 use crate::store::{self, Role};
@@ -86,10 +86,9 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         if let Some(server) = &config.server {
             listen(&mut tasks, (&config, server), &ledger, &stop).await?;
         }
+        tasks.spawn(inbox(&config, &ledger).run(stop.clone()));
+        reporting::report(&mut tasks, (&config, &machine, terms.lease), &ledger, &stop).await?;
         for watched in config.repositories.into_values() {
-            if let Some(outbox) = outbox(&watched, &ledger, &machine)? {
-                tasks.spawn(outbox.run(stop.clone()));
-            }
             let poll = Poll {
                 ledger: ledger.clone(),
                 repository: watched.repository,
@@ -119,7 +118,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
     })
 }
 
-/// Begins to answer by HTTP, and to read what is delivered there.
+/// Begins to answer by HTTP.
 async fn listen(
     tasks: &mut JoinSet<()>,
     (config, server): (&ServeConfig, &ServerConfig),
@@ -133,16 +132,19 @@ async fn listen(
             tracing::error!(%error, "nothing is answered any more");
         }
     });
+    Ok(())
+}
+
+/// Returns who reads what was delivered, and what runs tell one another.
+fn inbox(config: &ServeConfig, ledger: &Ledger) -> Inbox {
     let by_name = |watched: &Watched| {
         let repository = watched.repository.clone();
         (repository.name.to_lowercase(), repository)
     };
-    let inbox = Inbox {
+    Inbox {
         ledger: ledger.clone(),
         repositories: Arc::new(config.repositories.values().map(by_name).collect()),
-    };
-    tasks.spawn(inbox.run(stop.clone()));
-    Ok(())
+    }
 }
 
 /// Says what is watched.
@@ -175,11 +177,15 @@ async fn site(
     })?;
     let address = listener.local_addr().unwrap_or(server.listen);
     write_note(&format!("listening at http://{address}"));
-    let secrets = config
+    let mut secrets: HashMap<String, Vec<String>> = config
         .repositories
         .iter()
         .map(|(name, watched)| (name.to_lowercase(), watched.webhook_secrets.clone()))
         .collect();
+    if let Some(app) = &config.app {
+        // Of what is about the App itself, as its installation, no repository is named.
+        secrets.insert(String::new(), app.webhook_secrets.clone());
+    }
     let templates = Templates::read().map_err(|error| {
         CliError::new(ErrorKind::Internal, "the pages cannot be made").because(error)
     })?;
@@ -191,37 +197,6 @@ async fn site(
         templates,
     };
     Ok((Arc::new(site), listener))
-}
-
-/// Returns who tells GitHub of a repository's runs, where it is told.
-fn outbox(watched: &Watched, ledger: &Ledger, machine: &str) -> Result<Option<Outbox>, CliError> {
-    let repository = &watched.repository;
-    let Some(token) = &repository.credentials.token else {
-        return Ok(None);
-    };
-    if !repository.reports {
-        return Ok(None);
-    }
-    let github = GitHub::new(&watched.api, token).map_err(|source| {
-        CliError::new(
-            ErrorKind::Invalid,
-            format!("`api` of {} cannot be used", repository.name),
-        )
-        .because(source)
-    })?;
-    let is_github = watched.api.starts_with("https://");
-    Ok(Some(Outbox {
-        ledger: ledger.clone(),
-        repository: repository.name.clone(),
-        machine: machine.to_owned(),
-        turn: terms().lease,
-        github,
-        pause: if is_github {
-            Duration::from_secs(1)
-        } else {
-            Duration::ZERO
-        },
-    }))
 }
 
 /// Arms a death on demand by `RUNNER_CRASH`; a release build does not heed it.
@@ -282,6 +257,7 @@ pub(super) fn dispatch(
     let environment = |what: String, source: Box<dyn std::error::Error + Send + Sync>| {
         CliError::new(ErrorKind::Environment, what).because(source)
     };
+    runtime.block_on(reporting::get_token(&config, repository))?;
     let refs = repository
         .mirror
         .fetch(&repository.credentials)
@@ -327,6 +303,7 @@ pub(super) fn dispatch(
         workflow: Some(arguments.workflow.clone()),
         inputs,
         is_fork: false,
+        awaits_approval: false,
     };
     let submitted = runtime.block_on(async {
         let ledger = machine::open_ledger(&config).await?;

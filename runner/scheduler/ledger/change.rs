@@ -120,6 +120,10 @@ impl Ledger {
             job.milliseconds = Some(outcome.milliseconds);
             end_job(&mut job, outcome.conclusion, outcome.reason.clone());
             tx.update_job(&job).await?;
+            if !outcome.findings.is_empty() {
+                let findings = serde_json::to_string(&outcome.findings).unwrap_or_default();
+                tx.set_findings(&job, &findings).await?;
+            }
             if let Some(group) = &job.concurrency_group {
                 self.leave_group(tx, &run.repository, group).await?;
             }
@@ -302,6 +306,7 @@ impl Ledger {
         run.finished_at = Some(self.now());
         tx.update_run(run).await?;
         self.tell(tx, run).await?;
+        self.announce_run(tx, run, "completed").await?;
         if let Some(group) = &run.concurrency_group {
             self.leave_group(tx, &run.repository, group).await?;
         }

@@ -7,6 +7,8 @@
 //! process went on with the run meanwhile. A write for a job carries its fence; one with an older
 //! fence is refused.
 
+mod announcement;
+mod approval;
 mod change;
 mod groups;
 mod inbox;
@@ -23,6 +25,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::document::{Change, RunDocument};
+use super::findings::Findings;
 use crate::engine::Labels;
 use crate::plan::Progress;
 use crate::run::{Attempt, Conclusion, DeployOutcome, RunId, Status, Timestamp};
@@ -31,6 +34,7 @@ use crate::store::{
 };
 
 pub use lost::{LostJob, Taken};
+pub use posts::SkippedWorkflow;
 pub use rerun::Rerun;
 
 /// How often a transaction is tried again that another one got in the way of.
@@ -103,6 +107,8 @@ pub struct JobOutcome {
     pub deploy: Option<DeployOutcome>,
     /// How long it took.
     pub milliseconds: u64,
+    /// What it found.
+    pub findings: Findings,
 }
 
 impl JobOutcome {
@@ -115,6 +121,7 @@ impl JobOutcome {
             is_timed_out: false,
             deploy: None,
             milliseconds: 0,
+            findings: Findings::default(),
         }
     }
 }
@@ -140,6 +147,8 @@ pub struct NewRun {
     pub title: String,
     /// What it takes to plan it; gets `run_id` and `run_number`.
     pub document: RunDocument,
+    /// Whether someone must let it run first.
+    pub awaits_approval: bool,
 }
 
 /// A ref that moved, as somebody saw it or was told of it.
@@ -294,12 +303,14 @@ impl Ledger {
 
     /// Takes in an event and the runs that it starts, all or nothing.
     ///
-    /// Returns the new runs; none where the event was taken in before.
+    /// Returns the new runs; none where the event was taken in before. Of workflows that filters shut
+    /// out GitHub is told where that is wanted.
     pub async fn take_in(
         &self,
         event: &EventRow,
         moved: Option<&RefMove>,
         runs: &[NewRun],
+        skipped: &[SkippedWorkflow],
     ) -> Result<Vec<RunId>, LedgerError> {
         let added = transaction!(self, tx, {
             let mut added = Vec::new();
@@ -309,7 +320,10 @@ impl Ledger {
             };
             if is_news && tx.insert_event(event).await? {
                 for run in runs {
-                    added.extend(self.add_run(&mut tx, run).await?);
+                    added.extend(Box::pin(self.add_run(&mut tx, run)).await?);
+                }
+                for skip in skipped {
+                    self.tell_skipped(&mut tx, skip).await?;
                 }
             }
             if let Some(moved) = moved.filter(|_| is_news) {
@@ -382,14 +396,24 @@ impl Ledger {
             is_timed_out: false,
             positions: 0,
             cancelled_at: None,
-            concurrency_group: concurrency.as_ref().map(|group| group.group.clone()),
+            concurrency_group: None,
             created_at: self.now(),
             started_at: None,
             finished_at: None,
+            awaits_approval: new.awaits_approval,
+            approved_by: None,
+        };
+        if new.awaits_approval {
+            return Box::pin(self.add_awaiting(tx, run)).await;
+        }
+        let run = RunRow {
+            concurrency_group: concurrency.as_ref().map(|group| group.group.clone()),
+            ..run
         };
         if !tx.insert_run(&run).await? {
             return Ok(None);
         }
+        self.announce_run(tx, &run, "requested").await?;
         self.enter_run(tx, run, concurrency).await?;
         Ok(Some(id))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::findings::Findings;
 use super::{JobOutcome, Ledger, LedgerError, read_document, transaction};
 use crate::run::{Attempt, Conclusion, RunId, Status};
 use crate::store::{JobRow, RunRow, Transaction};
@@ -31,6 +32,9 @@ impl Ledger {
             if run.status != Status::Completed {
                 return Err(wrong("has not ended; cancel it first"));
             }
+            if run.awaits_approval {
+                return Err(wrong("was never approved, and ended without that"));
+            }
             let jobs = tx.jobs_of(id, run.attempt).await?;
             let again = names_to_run(&jobs, which).ok_or_else(|| {
                 let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
@@ -59,6 +63,7 @@ impl Ledger {
                     why,
                 })?;
             run.status = Status::Pending;
+            run.concurrency_group = concurrency.as_ref().map(|group| group.group.clone());
             tx.update_run(&run).await?;
             let attempt = run.attempt;
             self.enter_run(&mut tx, run, concurrency).await?;
@@ -96,6 +101,7 @@ impl Ledger {
                 is_timed_out: kept.is_timed_out,
                 deploy: kept.deploy,
                 milliseconds: kept.milliseconds.unwrap_or(0),
+                findings: Findings::default(),
             })
         }))
     }

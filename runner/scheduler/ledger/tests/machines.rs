@@ -83,7 +83,11 @@ pub(super) async fn a_lost_job_that_deploys_is_never_run_again(bench: Bench) {
     for text in deploys {
         let (event, mut run) = new_run(&workflow(&text), &text);
         run.document.reruns_lost = true;
-        let added = bench.ledger.take_in(&event, None, &[run]).await.unwrap();
+        let added = bench
+            .ledger
+            .take_in(&event, None, &[run], &[])
+            .await
+            .unwrap();
         bench.claim_and_lose(true).await;
         assert_eq!(bench.reap().await, [Taken::Ended]);
         assert_eq!(bench.state(&added[0]).await, "failure one=failure");
@@ -112,7 +116,11 @@ pub(super) async fn repositories_take_turns(bench: Bench) {
         let (mut event, mut run) = new_run(&text, "push 1");
         name.clone_into(&mut event.repository);
         name.clone_into(&mut run.repository);
-        bench.ledger.take_in(&event, None, &[run]).await.unwrap();
+        bench
+            .ledger
+            .take_in(&event, None, &[run], &[])
+            .await
+            .unwrap();
     }
     let mut turns = Vec::new();
     while let Some(taken) = bench.claim().await {
@@ -142,7 +150,7 @@ pub(super) async fn what_a_machine_saw_that_is_behind_is_no_event(bench: Bench) 
         let key = format!("push refs/heads/main {before:?} {after}");
         let (event, run) = new_run(&text, &key);
         let (moved, runs) = (moved(before, after), [run]);
-        let taken = bench.ledger.take_in(&event, Some(&moved), &runs).await;
+        let taken = bench.ledger.take_in(&event, Some(&moved), &runs, &[]).await;
         taken.unwrap().len()
     };
     assert_eq!(take(None, "1").await, 1);
@@ -203,7 +211,7 @@ pub(super) async fn of_a_group_one_runs_whatever_machines_do(bench: Bench) {
         machines.spawn(async move {
             for push in 0..RUNS / 3 {
                 let (event, run) = new_run(&text, &format!("push {number} {push}"));
-                ledger.take_in(&event, None, &[run]).await.unwrap();
+                ledger.take_in(&event, None, &[run], &[]).await.unwrap();
             }
             while done.load(Ordering::SeqCst) < u32::try_from(RUNS).unwrap() {
                 let Some(taken) = ledger.claim("any", LEASE).await.unwrap() else {

@@ -125,14 +125,17 @@ impl Bench {
 
     async fn submit_as(&self, workflow: &str, key: &str) -> Vec<RunId> {
         let (event, run) = new_run(workflow, key);
-        self.ledger.take_in(&event, None, &[run]).await.unwrap()
+        self.ledger
+            .take_in(&event, None, &[run], &[])
+            .await
+            .unwrap()
     }
 
     /// Submits a workflow of a repository that asks for lost jobs to be run again.
     async fn submit_again(&self, workflow: &str) -> RunId {
         let (event, mut run) = new_run(workflow, "push again");
         run.document.reruns_lost = true;
-        let added = self.ledger.take_in(&event, None, &[run]).await;
+        let added = self.ledger.take_in(&event, None, &[run], &[]).await;
         added.unwrap().pop().unwrap()
     }
 
@@ -204,6 +207,7 @@ fn new_run(workflow: &str, key: &str) -> (EventRow, NewRun) {
         actor: "someone".to_owned(),
         title: "a commit".to_owned(),
         document,
+        awaits_approval: false,
     };
     let event = EventRow {
         repository: run.repository.clone(),

@@ -1,0 +1,9 @@
+ALTER TABLE runs ADD COLUMN awaits_approval BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN approved_by TEXT;
+
+ALTER TABLE jobs ADD COLUMN findings TEXT;
+
+CREATE TABLE delivery_marks (
+  source TEXT NOT NULL PRIMARY KEY,
+  seen_until BIGINT NOT NULL
+);
