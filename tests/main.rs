@@ -40,6 +40,8 @@ mod github;
 #[cfg(test)]
 mod github_app;
 #[cfg(test)]
+mod github_deploy;
+#[cfg(test)]
 mod github_events;
 #[cfg(test)]
 mod images;
