@@ -4,6 +4,8 @@
 mod support;
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cancel;
@@ -46,6 +48,8 @@ mod github_events;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod live_log;
+#[cfg(test)]
 mod machines;
 #[cfg(test)]
 mod own_image;
@@ -55,6 +59,8 @@ mod pipelines;
 mod reportify;
 #[cfg(test)]
 mod run;
+#[cfg(test)]
+mod secret;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]

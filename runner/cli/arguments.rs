@@ -9,7 +9,10 @@ use super::deploy::arguments::{
     ProxyArguments, PruneVerbArguments, RollbackArguments, SetupArguments, WhereArguments,
 };
 use super::report::ReportTo;
-use super::serve::arguments::{DispatchArguments, InitArguments, RunsArguments, ServeArguments};
+use super::serve::arguments::{
+    DispatchArguments, InitArguments, RunsArguments, SecretArguments, ServeArguments,
+    TokenArguments,
+};
 
 /// Exit codes, shown at the end of every help.
 const EXIT_CODES: &str = "Exit codes: 0 success · 1 internal · 2 command line · 3 workflow or configuration invalid · \
@@ -72,6 +75,10 @@ pub(super) enum Verb {
     Runs(RunsArguments),
     /// Start a workflow of a watched repository by hand
     Dispatch(DispatchArguments),
+    /// The secrets that a server keeps, encrypted
+    Secret(SecretArguments),
+    /// Who may ask a server, and for what
+    Token(TokenArguments),
     /// Write a configuration for `serve`
     Init(InitArguments),
     /// The process of one job of a server

@@ -83,6 +83,8 @@ pub fn main() -> ExitCode {
         Verb::Serve(arguments) => serve::serve(&runtime, &arguments),
         Verb::Runs(arguments) => runs::runs(&runtime, &arguments.verb),
         Verb::Dispatch(arguments) => serve::dispatch(&runtime, &arguments),
+        Verb::Secret(arguments) => serve::secret(&runtime, &arguments.verb),
+        Verb::Token(arguments) => serve::token(&runtime, &arguments.verb),
         Verb::Init(arguments) => serve::init(&arguments),
         Verb::Job => serve::job(&runtime),
         Verb::Version => {

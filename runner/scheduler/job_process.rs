@@ -74,7 +74,11 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
     };
     let writer = SpoolWriter::open(&spool, &order.claimed()).map_err(JobProcessError::Spool)?;
     let masker = Masker::new();
-    for secret in order.secrets.values() {
+    for secret in order
+        .secrets
+        .values()
+        .chain(order.environment_secrets.values())
+    {
         masker.add(secret);
     }
     let tokens = (around.cancel.clone(), around.force.clone());
@@ -130,8 +134,12 @@ async fn run_plan(
     let token = all.get("GITHUB_TOKEN").cloned().unwrap_or_default();
     let github = facts.github.as_object().cloned().unwrap_or_default();
     let collector = Collector::default();
+    let mut secrets = job_secrets(&all, &plan.secrets, &facts);
+    for (name, value) in &order.environment_secrets {
+        secrets.insert(name.as_str(), value.as_str());
+    }
     let job = JobOrder {
-        secrets: job_secrets(&all, &plan.secrets, &facts),
+        secrets,
         github: github.with("token", token.to_display_string()).into(),
         vars: facts.vars.clone(),
         masker: masker.clone(),

@@ -1,28 +1,35 @@
 //! Takes in runs, decides which job is next and hands it to a worker.
 
+mod access;
 mod admission;
 mod check;
 mod context;
+mod dispatch;
 mod document;
 mod findings;
 mod job_process;
 mod lease;
 mod ledger;
 mod local;
+mod measures;
 mod order;
 mod outbox;
 mod post;
 mod reaper;
 mod repository;
 mod secrets;
+mod shown;
 mod source;
 mod spool;
 mod submit;
+mod vault;
 mod worker;
 
+pub use access::{AccessScope, NewToken, allowed_by, is_same_secret};
 pub use admission::{InputsError, dispatch_inputs, skip_reason};
 pub use check::{Button, Check, CheckId};
 pub use context::{NO_REPOSITORY, RunContext, github_context};
+pub use dispatch::{Dispatch, DispatchError, dispatch};
 pub use document::{Change, Report, RunDocument};
 pub use findings::Findings;
 pub use job_process::{JobProcessError, JobSurroundings, run_ordered};
@@ -31,12 +38,15 @@ pub use ledger::{
     Taken, TakenJob,
 };
 pub use local::{LocalRun, RunReport, run_local};
+pub use measures::Measures;
 pub use outbox::{CommitStatus, Outbox, Sender};
 pub use post::{Post, context as status_context, shortened, state_of};
 pub use reaper::Reaper;
 pub use repository::{Forks, Repository, WORKFLOW_ENDINGS, WORKFLOW_FOLDERS};
 pub use secrets::job_secrets;
+pub use shown::{iso_time, job_json, run_json};
 pub use source::{ReadError, RepositoryWorkflows, parse_workflow, read_workflow};
 pub use spool::{Spool, SpoolLine, now};
 pub use submit::{Incoming, SubmitError, Submitted, Verdict, submit};
+pub use vault::{KeyFinder, MAX_SECRET, OpenedSecrets, Vault, VaultError, secret_name};
 pub use worker::Worker;

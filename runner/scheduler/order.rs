@@ -26,6 +26,9 @@ pub(super) struct WrittenOrder {
     pub(super) document: RunDocument,
     pub(super) changes: Vec<Change>,
     pub(super) secrets: BTreeMap<String, String>,
+    /// Those of the job's environment, which go before all others.
+    #[serde(default)]
+    pub(super) environment_secrets: BTreeMap<String, String>,
     /// Where jobs of which labels run.
     pub(super) labels: Labels,
     /// Where the job's events go.

@@ -239,6 +239,12 @@ impl Spool {
     ///
     /// A line that is being written is left for the next time.
     pub fn read_from(&self, offset: u64) -> io::Result<(Vec<SpoolLine>, u64)> {
+        self.read_some(offset, u64::MAX)
+    }
+
+    /// Reads the events from `offset` on until `most` bytes are reached, as [`Spool::read_from`];
+    /// always at least one, if there is one.
+    pub fn read_some(&self, offset: u64, most: u64) -> io::Result<(Vec<SpoolLine>, u64)> {
         let mut file = match File::open(self.events()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok((Vec::new(), offset));
@@ -249,7 +255,7 @@ impl Spool {
         let mut reader = BufReader::new(file);
         let (mut lines, mut at) = (Vec::new(), offset);
         let mut line = Vec::new();
-        loop {
+        while at - offset < most {
             line.clear();
             let length = reader.read_until(b'\n', &mut line)?;
             if !line.ends_with(b"\n") {
@@ -259,6 +265,12 @@ impl Spool {
             // What a process that was killed left half is no event.
             lines.extend(serde_json::from_slice(&line).ok());
         }
+        Ok((lines, at))
+    }
+
+    /// Returns how many bytes of events there are.
+    pub fn length(&self) -> u64 {
+        fs::metadata(self.events()).map_or(0, |found| found.len())
     }
 }
 

@@ -16,10 +16,11 @@ use super::ledger::{JobOutcome, Ledger, LedgerError, TakenJob};
 use super::order::{FORMAT, WrittenOrder};
 use super::repository::Repository;
 use super::spool::{Life, Spool};
+use super::vault::{OpenedSecrets, Vault, VaultError};
 use crate::diagnostic::chain;
 use crate::process;
 use crate::run::{Conclusion, Terms};
-use crate::store::{ClaimedJob, JobRow, crash_point};
+use crate::store::{ClaimedJob, JobRow, SecretScope, crash_point};
 
 /// How often the store is asked when nothing hints that it should be.
 const TICK: Duration = Duration::from_millis(500);
@@ -29,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How long to wait after the store could not be asked.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the store is asked for the secrets of a job before that fails.
+const TRIES: u32 = 10;
 
 /// Runs the jobs of one machine, each in a process of its own.
 #[derive(Debug, Clone)]
@@ -45,12 +49,14 @@ pub struct Worker {
     pub work: PathBuf,
     /// This program, and what makes it the process of a job.
     pub program: (PathBuf, Vec<OsString>),
-    /// The variables that no job may see: they tell where the store is, with a password.
+    /// The variables that no job may see: where the store is, with a password, and what opens secrets.
     pub hidden: Vec<String>,
     /// For how long jobs are had.
     pub terms: Terms,
     /// The repositories that are watched, by name.
     pub repositories: Arc<HashMap<String, Repository>>,
+    /// What opens the stored secrets.
+    pub vault: Vault,
 }
 
 impl Worker {
@@ -198,7 +204,7 @@ impl Worker {
                 taken.repository
             )
         })?;
-        let secrets = repository.secrets_of(taken.document.is_fork);
+        let secrets = self.secrets_of(repository, taken).await?;
         let order = WrittenOrder {
             format: FORMAT,
             run: taken.claimed.run.clone(),
@@ -207,10 +213,8 @@ impl Worker {
             fence: taken.claimed.fence,
             document: taken.document.clone(),
             changes: taken.changes.clone(),
-            secrets: secrets
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_display_string()))
-                .collect(),
+            secrets: secrets.of_repository,
+            environment_secrets: secrets.of_environment,
             labels: self.ledger.labels().clone(),
             spool: spool.folder().to_owned(),
             work: self.work.clone(),
@@ -247,6 +251,35 @@ impl Worker {
             .map_err(|error| chain(&error))?;
         crash_point("after the process of a job is started");
         Ok(Some(child))
+    }
+
+    /// Returns the secrets of a job, or why it does not get them, in words; it is not started then.
+    async fn secrets_of(
+        &self,
+        repository: &Repository,
+        taken: &TakenJob,
+    ) -> Result<OpenedSecrets, String> {
+        let event = taken.document.github.get("event_name");
+        let scope = SecretScope {
+            repository: Some(taken.repository.clone()),
+            environment: taken.environment.clone(),
+            event: event.and_then(|event| event.as_str()).map(str::to_owned),
+        };
+        let mut tries = 0;
+        loop {
+            let opened = self
+                .vault
+                .secrets_of(&self.ledger, repository, &scope, taken.document.is_fork)
+                .await;
+            match opened {
+                Ok(secrets) => return Ok(secrets),
+                Err(VaultError::Ledger(_)) if tries < TRIES => {
+                    tries += 1;
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(chain(&error)),
+            }
+        }
     }
 
     /// Follows a job that an earlier server started.

@@ -1,24 +1,20 @@
 //! The pages: a list of runs, and a run with what its jobs print.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use super::Site;
+use super::{Site, log};
 use crate::diagnostic::chain;
 use crate::report::format_duration;
-use crate::run::{RunEvent, RunId, Status, Stream};
-use crate::scheduler::{LedgerError, Spool, SpoolLine};
-use crate::store::{ClaimedJob, JobRow, RunFilter, RunRow};
+use crate::run::{RunId, Status};
+use crate::scheduler::LedgerError;
+use crate::store::{JobRow, RunFilter, RunRow};
 
 /// How many runs the list shows.
 const RUNS: u32 = 100;
@@ -72,60 +68,12 @@ struct ShownJob {
     took: String,
     reason: Option<String>,
     is_open: bool,
+    key: u32,
     log: String,
-}
-
-/// Lets a request through that may see pages.
-///
-/// With a token: who gives it as the password. Without one only this machine, and not what somebody
-/// else sent on through a proxy here.
-pub(super) async fn guard(
-    State(site): State<Arc<Site>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let is_let_in = match &site.token {
-        Some(token) => password(request.headers()).is_some_and(|given| is_same(&given, token)),
-        None => {
-            let is_sent_on = ["forwarded", "x-forwarded-for"]
-                .iter()
-                .any(|name| request.headers().contains_key(*name));
-            peer.ip().is_loopback() && !is_sent_on
-        }
-    };
-    if is_let_in {
-        return next.run(request).await;
-    }
-    if site.token.is_none() {
-        let words = "these pages are for this machine alone until `server.token` is set\n";
-        return (StatusCode::FORBIDDEN, words).into_response();
-    }
-    let mut answer = (StatusCode::UNAUTHORIZED, "a token is wanted\n").into_response();
-    answer.headers_mut().insert(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static("Basic realm=\"runner\", charset=\"UTF-8\""),
-    );
-    answer
-}
-
-/// Returns the password of a basic or bearer authorization.
-fn password(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    if let Some(token) = value.strip_prefix("Bearer ") {
-        return Some(token.to_owned());
-    }
-    let decoded = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
-    let text = String::from_utf8(decoded).ok()?;
-    text.split_once(':')
-        .map(|(_, password)| password.to_owned())
-}
-
-/// Compares in a time that does not tell where the two differ.
-fn is_same(given: &str, wanted: &str) -> bool {
-    use sha2::{Digest as _, Sha256};
-    let both = [given, wanted].map(|text| Sha256::digest(text.as_bytes()));
-    both[0] == both[1]
+    /// Whether more of it comes.
+    is_live: bool,
+    /// Where in it that is.
+    place: String,
 }
 
 /// `GET /health`: whether the store answers.
@@ -141,6 +89,20 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, String
             format!("{}\n", chain(&error)),
         ),
     }
+}
+
+/// `GET /assets/NAME`: what the pages load.
+pub(super) async fn asset(Path(name): Path<String>) -> Response {
+    let (kind, text) = match name.as_str() {
+        "runner.css" => ("text/css", include_str!("assets/runner.css")),
+        "live.js" => ("text/javascript", include_str!("assets/live.js")),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        text,
+    )
+        .into_response()
 }
 
 /// `GET /`: the newest runs.
@@ -232,6 +194,7 @@ fn shown_job(site: &Site, job: &JobRow) -> ShownJob {
     let state = job
         .conclusion
         .map_or(job.status.as_str(), |conclusion| conclusion.as_str());
+    let (lines, place) = log::tail(site, job, LINES);
     ShownJob {
         name: job.name.clone(),
         state: state.to_owned(),
@@ -240,56 +203,9 @@ fn shown_job(site: &Site, job: &JobRow) -> ShownJob {
         }),
         reason: job.reason.clone(),
         is_open: matches!(state, "failure" | "in_progress"),
-        log: log(site, job),
+        key: job.job.0,
+        log: lines.join("\n"),
+        is_live: job.conclusion.is_none(),
+        place: place.to_string(),
     }
-}
-
-/// Returns the last lines that a job printed.
-fn log(site: &Site, job: &JobRow) -> String {
-    let claimed = ClaimedJob {
-        run: job.run.clone(),
-        attempt: job.attempt,
-        job: job.job,
-        fence: job.fence,
-    };
-    let spool = Spool::new(&site.spools, &claimed);
-    let Ok((lines, _)) = spool.read_from(0) else {
-        return String::new();
-    };
-    let mut text: Vec<String> = Vec::new();
-    for line in lines {
-        let SpoolLine::Event(envelope) = line else {
-            continue;
-        };
-        match envelope.event {
-            RunEvent::StepStarted { name, .. } => text.push(format!("▸ {name}")),
-            RunEvent::Output {
-                stream,
-                text: printed,
-                ..
-            } if stream != Stream::Debug => {
-                text.extend(printed.as_str().lines().map(|line| format!("  {line}")));
-            }
-            RunEvent::Annotation { annotation, .. } => {
-                text.push(format!(
-                    "  {}: {}",
-                    annotation.level.as_str(),
-                    annotation.message
-                ));
-            }
-            RunEvent::Deployment { progress, .. } => {
-                let host = progress
-                    .host
-                    .map_or(String::new(), |host| format!("{host}: "));
-                text.push(format!("  {} {host}{}", progress.phase, progress.text));
-            }
-            _ => {}
-        }
-    }
-    let surplus = text.len().saturating_sub(LINES);
-    if surplus > 0 {
-        text.drain(..surplus);
-        text.insert(0, format!("({surplus} earlier lines are not shown)"));
-    }
-    text.join("\n")
 }

@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use super::Store;
 
 /// The newest version of the schema.
-pub const LATEST: i64 = 4;
+pub const LATEST: i64 = 5;
 
 /// Each version with the way to it and the way back.
 const STEPS: &[(i64, &str, &str, &str)] = &[
@@ -35,6 +35,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         "checks",
         include_str!("schema/0004_checks.sql"),
         include_str!("schema/0004_checks.down.sql"),
+    ),
+    (
+        5,
+        "trust",
+        include_str!("schema/0005_trust.sql"),
+        include_str!("schema/0005_trust.down.sql"),
     ),
 ];
 

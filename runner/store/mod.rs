@@ -11,12 +11,16 @@ mod crash;
 mod deliveries;
 mod error;
 mod events;
+mod figures;
 mod jobs;
 mod leases;
 mod migrations;
 mod posts;
 mod queue;
 mod runs;
+mod seal;
+mod secrets;
+mod tokens;
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,10 +33,14 @@ pub use crash::{Role, arm, crash_point};
 pub use deliveries::DeliveryRow;
 pub use error::StoreError;
 pub use events::EventRow;
+pub use figures::{Count, Figures};
 pub use jobs::{ClaimedJob, JobRow};
 pub use migrations::{LATEST, migrate_to};
 pub use posts::PostRow;
 pub use runs::{RunFilter, RunRow};
+pub use seal::{SealError, SealingKey};
+pub use secrets::{SecretRow, SecretScope};
+pub use tokens::TokenRow;
 
 /// How long a writer of SQLite waits for another one.
 const BUSY: Duration = Duration::from_secs(20);

@@ -70,8 +70,18 @@ pub struct RunRow {
 pub struct RunFilter {
     /// Of this repository.
     pub repository: Option<String>,
+    /// Of this workflow: its path, its file's name, or its name.
+    pub workflow: Option<String>,
+    /// Of this ref, whole.
+    pub git_ref: Option<String>,
+    /// Of this event.
+    pub event: Option<String>,
     /// That stand here.
     pub status: Option<Status>,
+    /// That ended so.
+    pub conclusion: Option<Conclusion>,
+    /// Older than this one.
+    pub before: Option<RunId>,
     /// At most so many, the newest first.
     pub limit: Option<u32>,
 }
@@ -227,11 +237,18 @@ impl Transaction {
     pub async fn runs(&mut self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM runs WHERE ($1 = '' OR repository = $1) AND ($2 = '' OR status = $2) \
-             ORDER BY id DESC LIMIT $3"
+             AND ($3 = '' OR $3 IN (workflow, name) OR workflow IN ('pipelines/' || $3, '.github/workflows/' || $3)) \
+             AND ($4 = '' OR git_ref = $4) AND ($5 = '' OR event = $5) AND ($6 = '' OR conclusion = $6) \
+             AND id < $7 ORDER BY id DESC LIMIT $8"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(filter.repository.as_deref().unwrap_or(""))
             .bind(filter.status.map_or("", Status::as_str))
+            .bind(filter.workflow.as_deref().unwrap_or(""))
+            .bind(filter.git_ref.as_deref().unwrap_or(""))
+            .bind(filter.event.as_deref().unwrap_or(""))
+            .bind(filter.conclusion.map_or("", Conclusion::as_str))
+            .bind(filter.before.as_ref().map_or(i64::MAX, key))
             .bind(filter.limit.map_or(i64::MAX, i64::from))
             .fetch_all(self.connection())
             .await

@@ -101,7 +101,8 @@ impl Prism {
         } else {
             &headers[..]
         };
-        let Answer { status, text } = request(&self.program.address, method, path, headers, body);
+        let Answer { status, text, .. } =
+            request(&self.program.address, method, path, headers, body);
         let asked = String::from_utf8_lossy(body);
         (status >= 400).then(|| format!("{method} {path} {asked}: {status} {text}"))
     }

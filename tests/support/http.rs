@@ -9,6 +9,8 @@ use std::time::Duration;
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
+    /// The head, as it came.
+    pub(crate) head: String,
     /// Everything behind the head.
     pub(crate) text: String,
 }
@@ -40,30 +42,35 @@ pub(crate) fn request(
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, rest) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let is_chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
     Answer {
         status: status.unwrap_or_else(|| panic!("no answer: {text:?}")),
-        text: if is_chunked(head) {
-            unchunked(rest)
+        head: head.to_owned(),
+        text: if is_chunked {
+            joined(rest)
         } else {
             rest.to_owned()
         },
     }
 }
 
-fn is_chunked(head: &str) -> bool {
-    head.to_lowercase().contains("transfer-encoding: chunked")
-}
-
-/// Puts the chunks of a body together.
-fn unchunked(mut rest: &str) -> String {
-    let mut text = String::new();
-    while let Some((size, after)) = rest.split_once("\r\n") {
-        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
-        let Some(chunk) = after.get(..size).filter(|chunk| !chunk.is_empty()) else {
+/// Joins the chunks of a body, as far as they are there.
+pub(crate) fn joined(body: &str) -> String {
+    let mut bytes = body.as_bytes();
+    let mut whole = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") {
+        let length = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let length = usize::from_str_radix(length.trim(), 16).unwrap_or(0);
+        let Some(chunk) = bytes.get(end + 2..end + 2 + length) else {
             break;
         };
-        text.push_str(chunk);
-        rest = after.get(size + 2..).unwrap_or_default();
+        if length == 0 {
+            break;
+        }
+        whole.extend_from_slice(chunk);
+        bytes = bytes.get(end + 4 + length..).unwrap_or_default();
     }
-    text
+    String::from_utf8_lossy(&whole).into_owned()
 }

@@ -12,7 +12,7 @@ use super::serve::config::{ServeConfig, Values};
 use super::serve::machine::open_ledger;
 use super::{arguments::Format, settings, write_line};
 use crate::run::{Attempt, RunId};
-use crate::scheduler::{Ledger, LedgerError, Rerun};
+use crate::scheduler::{Ledger, LedgerError, Rerun, run_json};
 use crate::store::RunFilter;
 
 /// Does what is asked of the runs of a server, whether it is up or not.
@@ -29,13 +29,13 @@ pub(super) fn runs(runtime: &Runtime, verb: &RunsVerb) -> Result<ExitCode, CliEr
             } => {
                 let filter = RunFilter {
                     repository: repository.clone(),
-                    status: None,
                     limit: Some(*limit),
+                    ..RunFilter::default()
                 };
                 let runs = ledger.runs(&filter).await.map_err(failed)?;
                 match format {
                     Format::Json => {
-                        let runs: Vec<_> = runs.iter().map(show::run_json).collect();
+                        let runs: Vec<_> = runs.iter().map(run_json).collect();
                         write_line(&json!({ "runs": runs }).to_string());
                     }
                     Format::Text => show::list(&runs),

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::super::arguments::Format;
 use super::super::error::{CliError, ExitCode};
 use super::super::write_line;
 use super::stands;
 use crate::report::format_duration;
-use crate::run::{Attempt, Conclusion, RunId, Status, Timestamp};
-use crate::scheduler::{Ledger, now};
+use crate::run::{Attempt, Conclusion, RunId, Status};
+use crate::scheduler::{Ledger, iso_time, job_json, now, run_json};
 use crate::store::{EventRow, JobRow, RunRow};
 
 /// The most characters of a title in a list.
@@ -125,7 +125,7 @@ fn on_machine(job: &JobRow) -> String {
         (Some(machine), Some(since)) => {
             format!(
                 ": disconnected: nothing is heard of the machine {machine} since {}",
-                time(since)
+                iso_time(since)
             )
         }
         (Some(machine), None) if job.began_at.is_some() => format!(": on the machine {machine}"),
@@ -139,7 +139,7 @@ pub(super) fn events(events: &[EventRow]) {
         let sha: String = event.sha.chars().take(7).collect();
         write_line(&format!(
             "{}  {} {} {sha} of {}",
-            time(event.at),
+            iso_time(event.at),
             event.event,
             short_ref(&event.git_ref),
             event.repository
@@ -151,26 +151,6 @@ pub(super) fn events(events: &[EventRow]) {
             write_line("  there is no workflow");
         }
     }
-}
-
-/// A run as JSON.
-pub(super) fn run_json(run: &RunRow) -> Json {
-    json!({
-        "id": run.id, "repository": run.repository, "number": run.number, "workflow": run.workflow,
-        "name": run.name, "event": run.event, "ref": run.git_ref, "sha": run.sha, "actor": run.actor,
-        "title": run.title, "attempt": run.attempt, "status": run.status, "conclusion": run.conclusion,
-        "awaits_approval": run.awaits_approval, "approved_by": run.approved_by,
-        "deploy": run.deploy, "created_at": time(run.created_at), "started_at": run.started_at.map(time),
-        "finished_at": run.finished_at.map(time),
-    })
-}
-
-fn job_json(job: &JobRow) -> Json {
-    json!({
-        "id": job.id, "name": job.name, "status": job.status, "conclusion": job.conclusion,
-        "reason": job.reason, "deploy": job.deploy, "milliseconds": job.milliseconds, "kept": job.is_kept,
-        "machine": job.machine, "disconnected": job.disconnected_at.is_some(),
-    })
 }
 
 fn state(status: Status, conclusion: Option<Conclusion>) -> String {
@@ -198,10 +178,4 @@ fn short_ref(name: &str) -> &str {
     name.strip_prefix("refs/heads/")
         .or_else(|| name.strip_prefix("refs/tags/"))
         .unwrap_or(name)
-}
-
-fn time(at: Timestamp) -> String {
-    chrono::DateTime::from_timestamp_millis(at.0).map_or_else(String::new, |time| {
-        time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-    })
 }

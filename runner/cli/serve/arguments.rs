@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::super::arguments::Format;
+use crate::scheduler::AccessScope;
 
 /// The variable that names the database, and can hold its password.
 pub(in super::super) const DATABASE_VARIABLE: &str = "RUNNER_DATABASE";
@@ -48,6 +49,117 @@ pub(in super::super) struct DispatchArguments {
     /// An input of the workflow
     #[arg(long, value_name = "K=V")]
     pub(in super::super) input: Vec<String>,
+}
+
+/// `runner secret`.
+#[derive(Debug, Args)]
+pub(in super::super) struct SecretArguments {
+    #[command(subcommand)]
+    pub(in super::super) verb: SecretVerb,
+}
+
+/// For whom a secret is.
+#[derive(Debug, Args)]
+pub(in super::super) struct SecretScopeArguments {
+    #[command(flatten)]
+    pub(in super::super) config: ServerArguments,
+    /// Only for runs of this repository
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(in super::super) repository: Option<String>,
+    /// Only for jobs with this `environment:`
+    #[arg(long, value_name = "NAME")]
+    pub(in super::super) environment: Option<String>,
+    /// Only for runs of this event
+    #[arg(long, value_name = "NAME")]
+    pub(in super::super) event: Option<String>,
+}
+
+/// What is asked of the secrets that a server keeps.
+#[derive(Debug, Subcommand)]
+pub(in super::super) enum SecretVerb {
+    /// Store a secret; its value comes from standard input, or is asked for
+    Set {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        scope: SecretScopeArguments,
+    },
+    /// List secrets, without their values
+    List {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// How the result is printed
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Remove a secret
+    Remove {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        scope: SecretScopeArguments,
+    },
+}
+
+/// `runner token`.
+#[derive(Debug, Args)]
+pub(in super::super) struct TokenArguments {
+    #[command(subcommand)]
+    pub(in super::super) verb: TokenVerb,
+}
+
+/// What a token allows; each allows all that stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in super::super) enum TokenScope {
+    /// To see runs, their logs and figures.
+    Read,
+    /// To start, cancel and rerun.
+    Run,
+    /// To see and revoke tokens, and to see which secrets there are.
+    Admin,
+}
+
+impl From<TokenScope> for AccessScope {
+    fn from(scope: TokenScope) -> Self {
+        match scope {
+            TokenScope::Read => Self::Read,
+            TokenScope::Run => Self::Run,
+            TokenScope::Admin => Self::Admin,
+        }
+    }
+}
+
+/// What is asked of the tokens of a server.
+#[derive(Debug, Subcommand)]
+pub(in super::super) enum TokenVerb {
+    /// Make a token, and print it this once
+    Create {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// What it is called
+        name: String,
+        /// What it allows
+        #[arg(long, value_enum, default_value = "read")]
+        scope: TokenScope,
+        /// How long it counts, as `90d`, or `never`
+        #[arg(long, value_name = "TIME", default_value = "90d")]
+        expires: String,
+    },
+    /// List tokens, without what is secret in them
+    List {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// How the result is printed
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Revoke a token for good
+    Revoke {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// Its name or id
+        token: String,
+    },
 }
 
 /// `runner init`.

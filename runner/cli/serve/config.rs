@@ -48,6 +48,8 @@ struct WrittenServer {
     public_url: Option<String>,
     token: Option<Value>,
     missed_deliveries: Option<String>,
+    #[serde(default)]
+    public_badges: bool,
 }
 
 /// Whether pull requests from forks run.
@@ -149,8 +151,10 @@ pub(in super::super) struct Watched {
 pub(in super::super) struct ServerConfig {
     /// Where it listens.
     pub(in super::super) listen: SocketAddr,
-    /// What its pages are asked with.
+    /// A token that allows everything.
     pub(in super::super) token: Option<String>,
+    /// Whether everybody may see badges.
+    pub(in super::super) has_public_badges: bool,
 }
 
 /// Whether the values of secrets are read: who only looks needs none.
@@ -307,6 +311,7 @@ impl WrittenServer {
             config: ServerConfig {
                 listen: self.listen,
                 token,
+                has_public_badges: self.public_badges,
             },
             url: self.public_url,
             missed: self.missed_deliveries,

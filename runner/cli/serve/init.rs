@@ -86,12 +86,13 @@ slots = 2
 # gpu = "host"
 # ubuntu-latest = "docker:node:22"
 
-# Where GitHub delivers webhooks (POST /webhooks/github) and where runs are looked at (/). Without a token only this machine sees the
-# pages.
+# Where GitHub delivers webhooks (POST /webhooks/github), runs are looked at (/) and programs ask (/api/openapi.json). Only this machine
+# may ask until there is a token of an administrator: runner token create NAME --scope admin
 # [server]
 # listen = "127.0.0.1:8080"
 # public-url = "https://ci.example.com"
-# token = {{ env = "RUNNER_TOKEN" }}
+# Whether everybody may see /badges/OWNER/NAME/WORKFLOW/badge.svg.
+# public-badges = false
 # How often GitHub is asked for deliveries that did not arrive.
 # missed-deliveries = "3m"
 
@@ -123,7 +124,8 @@ folder = "{}"
 # What becomes of a job that was lost with its machine: "fail", or "rerun" (once; one that deploys is never run again by itself).
 # lost-jobs = "fail"
 
-# The secrets of workflows: NAME=value lines, and single ones.
+# The secrets of workflows are kept encrypted: runner secret set NAME [--repository {name}] [--environment E] [--event EV]
+# They can also stand elsewhere: NAME=value lines, and single ones.
 # secrets-file = "/etc/runner/secrets"
 # [repository.secrets]
 # REGISTRY_PASSWORD = {{ env = "REGISTRY_PASSWORD" }}

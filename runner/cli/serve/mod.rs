@@ -4,15 +4,17 @@ mod app;
 pub(super) mod arguments;
 pub(super) mod config;
 mod init;
+mod key;
 pub(super) mod machine;
 mod reporting;
+mod secret;
+mod token;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::sync::Arc;
 
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -22,20 +24,21 @@ use super::error::{CliError, ErrorKind, ExitCode};
 use super::run::pairs;
 use super::stop::watch_signals;
 use super::{settings, write_line, write_note};
-use crate::event::TriggerEvent;
-use crate::expression::Object;
 use crate::process;
 use crate::run::Terms;
 use crate::scheduler::{
-    Incoming, JobSurroundings, Ledger, Reaper, Repository, Worker, run_ordered, submit,
+    self, Dispatch, DispatchError, JobSurroundings, Ledger, Reaper, Repository, VaultError, Worker,
+    run_ordered,
 };
-use crate::server::{Site, Templates, answer};
+use crate::server::{Live, Site, Templates, answer};
 use crate::store::{self, Role};
 use crate::trigger::{Inbox, Poll};
 use arguments::{DATABASE_VARIABLE, DispatchArguments, ServeArguments};
 use config::{ServeConfig, ServerConfig, Values, Watched};
 
 pub(super) use init::init;
+pub(super) use secret::secret;
+pub(super) use token::token;
 
 /// Watches the repositories and runs what is due, until it is told to stop.
 pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<ExitCode, CliError> {
@@ -57,6 +60,8 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         // From the first moment: a server that is stopped while it starts stops in order.
         let signals = runtime.spawn(watch_signals(stop.clone(), CancellationToken::new()));
         let ledger = machine::open_ledger(&config).await?;
+        let vault = key::vault(&config);
+        vault.check(&ledger).await.map_err(cannot_open)?;
         let mut tasks = JoinSet::new();
         announce(&config);
         let repositories: HashMap<String, Repository> = config
@@ -70,7 +75,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             terms,
         };
         tasks.spawn(reaper.run(stop.clone()));
-        let hidden = [DATABASE_VARIABLE.to_owned()];
+        let hidden = [DATABASE_VARIABLE.to_owned(), key::VARIABLE.to_owned()];
         let worker = Worker {
             ledger: ledger.clone(),
             machine: machine.clone(),
@@ -81,6 +86,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             hidden: hidden.into_iter().chain(config.database_variable.clone()).collect(),
             terms,
             repositories: Arc::new(repositories),
+            vault,
         };
         tasks.spawn(worker.run(stop.clone()));
         if let Some(server) = &config.server {
@@ -118,6 +124,16 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
     })
 }
 
+/// Says why a server does not start that cannot open its secrets: every job that has one would fail.
+fn cannot_open(error: VaultError) -> CliError {
+    match error {
+        VaultError::Ledger(error) => super::runs::failed(error),
+        error => CliError::new(ErrorKind::Invalid, "the stored secrets cannot be opened")
+            .because(error)
+            .with_hint("put back the key that they were sealed with, or remove them: runner secret list, runner secret remove"),
+    }
+}
+
 /// Begins to answer by HTTP.
 async fn listen(
     tasks: &mut JoinSet<()>,
@@ -125,10 +141,9 @@ async fn listen(
     ledger: &Ledger,
     stop: &CancellationToken,
 ) -> Result<(), CliError> {
-    let (site, listener) = site(config, server, ledger).await?;
-    let stopped = stop.clone();
+    let (site, listener) = site(config, server, ledger, stop).await?;
     tasks.spawn(async move {
-        if let Err(error) = answer(site, listener, stopped).await {
+        if let Err(error) = answer(site, listener).await {
             tracing::error!(%error, "nothing is answered any more");
         }
     });
@@ -167,7 +182,20 @@ async fn site(
     config: &ServeConfig,
     server: &ServerConfig,
     ledger: &Ledger,
+    stop: &CancellationToken,
 ) -> Result<(Arc<Site>, TcpListener), CliError> {
+    let is_guarded =
+        server.token.is_some() || ledger.has_admin().await.map_err(super::runs::failed)?;
+    if !server.listen.ip().is_loopback() && !is_guarded {
+        return Err(CliError::new(
+            ErrorKind::Invalid,
+            format!(
+                "it does not listen at {} as long as there is no token of an administrator: only this machine may ask then",
+                server.listen
+            ),
+        )
+        .with_hint("make one: runner token create NAME --scope admin; or listen at 127.0.0.1"));
+    }
     let listener = TcpListener::bind(server.listen).await.map_err(|source| {
         CliError::new(
             ErrorKind::Environment,
@@ -193,7 +221,16 @@ async fn site(
         ledger: ledger.clone(),
         spools: config.data.join("spool"),
         secrets,
+        repositories: Arc::new(
+            config
+                .repositories
+                .iter()
+                .map(|(name, watched)| (name.clone(), watched.repository.clone()))
+                .collect(),
+        ),
         token: server.token.clone(),
+        has_public_badges: server.has_public_badges,
+        live: Live::new(stop.clone()),
         templates,
     };
     Ok((Arc::new(site), listener))
@@ -254,62 +291,18 @@ pub(super) fn dispatch(
 ) -> Result<ExitCode, CliError> {
     let config = ServeConfig::of(&arguments.config, Values::Read)?;
     let repository = config.repository(arguments.repository.as_deref())?;
-    let environment = |what: String, source: Box<dyn std::error::Error + Send + Sync>| {
-        CliError::new(ErrorKind::Environment, what).because(source)
-    };
     runtime.block_on(reporting::get_token(&config, repository))?;
-    let refs = repository
-        .mirror
-        .fetch(&repository.credentials)
-        .map_err(|error| {
-            environment(
-                format!("{} could not be looked at", repository.name),
-                error.into(),
-            )
-        })?;
-    let wanted = arguments.git_ref.as_str();
-    let full = [
-        wanted.to_owned(),
-        format!("refs/heads/{wanted}"),
-        format!("refs/tags/{wanted}"),
-    ];
-    let (name, sha) = full
-        .iter()
-        .find_map(|name| refs.get_key_value(name))
-        .ok_or_else(|| {
-            CliError::new(
-                ErrorKind::Usage,
-                format!("{} has no branch or tag `{wanted}`", repository.name),
-            )
-        })?;
-    let inputs: Object = pairs(&arguments.input, "--input")?.into_iter().collect();
-    let user = settings::variable("USER").unwrap_or_else(|| "local".to_owned());
-    let (owner, short) = repository
-        .name
-        .split_once('/')
-        .unwrap_or(("local", &repository.name));
-    let payload = json!({
-        "ref": name, "inputs": null,
-        "repository": {"name": short, "full_name": repository.name, "owner": {"login": owner}},
-        "sender": {"login": user},
-    });
-    let incoming = Incoming {
-        event: TriggerEvent::new("workflow_dispatch", payload),
-        key: format!("workflow_dispatch {}", uuid::Uuid::now_v7()),
-        git_ref: name.clone(),
-        sha: sha.clone(),
-        moved: None,
-        seen_from: None,
-        workflow: Some(arguments.workflow.clone()),
-        inputs,
-        is_fork: false,
-        awaits_approval: false,
+    let wanted = Dispatch {
+        workflow: arguments.workflow.clone(),
+        git_ref: arguments.git_ref.clone(),
+        inputs: pairs(&arguments.input, "--input")?.into_iter().collect(),
+        actor: settings::variable("USER").unwrap_or_else(|| "local".to_owned()),
     };
     let submitted = runtime.block_on(async {
         let ledger = machine::open_ledger(&config).await?;
-        submit(&ledger, repository, &incoming)
+        scheduler::dispatch(&ledger, repository, &wanted)
             .await
-            .map_err(|error| environment("the run could not be started".to_owned(), error.into()))
+            .map_err(not_started)
     })?;
     for verdict in submitted
         .verdicts
@@ -319,10 +312,6 @@ pub(super) fn dispatch(
         write_note(&format!("{verdict}"));
     }
     match submitted.runs.as_slice() {
-        [] if submitted.verdicts.is_empty() => Err(CliError::new(
-            ErrorKind::Usage,
-            format!("there is no workflow `{}` at {name}", arguments.workflow),
-        )),
         [] => Ok(ExitCode::NoTrigger),
         runs => {
             for run in runs {
@@ -330,5 +319,21 @@ pub(super) fn dispatch(
             }
             Ok(ExitCode::Success)
         }
+    }
+}
+
+fn not_started(error: DispatchError) -> CliError {
+    let what = error.to_string();
+    match error {
+        DispatchError::NoRef { .. } | DispatchError::NoWorkflow { .. } => {
+            CliError::new(ErrorKind::Usage, what)
+        }
+        DispatchError::Repository { source, .. } => {
+            CliError::new(ErrorKind::Environment, what).because(source)
+        }
+        DispatchError::Submit(source) => {
+            CliError::new(ErrorKind::Environment, what).because(source)
+        }
+        DispatchError::Broken(source) => CliError::new(ErrorKind::Internal, what).because(source),
     }
 }

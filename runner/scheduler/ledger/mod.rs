@@ -15,6 +15,7 @@ mod inbox;
 mod lost;
 mod posts;
 mod rerun;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -26,11 +27,12 @@ use tokio::sync::Notify;
 
 use super::document::{Change, RunDocument};
 use super::findings::Findings;
+use super::measures::Measures;
 use crate::engine::Labels;
 use crate::plan::Progress;
 use crate::run::{Attempt, Conclusion, DeployOutcome, RunId, Status, Timestamp};
 use crate::store::{
-    ClaimedJob, EventRow, JobRow, RunFilter, RunRow, Store, StoreError, Transaction,
+    ClaimedJob, EventRow, Figures, JobRow, RunFilter, RunRow, Store, StoreError, Transaction,
 };
 
 pub use lost::{LostJob, Taken};
@@ -171,6 +173,8 @@ pub struct TakenJob {
     pub repository: String,
     /// Its name.
     pub name: String,
+    /// The environment that it deploys to.
+    pub environment: Option<String>,
     /// What the run is planned from.
     pub document: RunDocument,
     /// What happened in the run so far.
@@ -199,6 +203,7 @@ pub struct Ledger {
     /// The labels that jobs may ask for.
     labels: Arc<Labels>,
     plans: Arc<Mutex<HashMap<(RunId, Attempt), Planned>>>,
+    measures: Measures,
     /// Told whenever a job may be there to be taken, or one is to be cancelled.
     changed: Arc<Notify>,
 }
@@ -258,6 +263,7 @@ impl Ledger {
             clock,
             labels: Arc::new(labels),
             plans: Arc::default(),
+            measures: Measures::default(),
             changed: Arc::new(Notify::new()),
         }
     }
@@ -284,6 +290,17 @@ impl Ledger {
     /// Returns the labels that jobs may ask for.
     pub fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// Returns what is measured while this process runs.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// Returns figures of the whole store.
+    pub async fn figures(&self) -> Result<Figures, LedgerError> {
+        let now = self.now();
+        reading!(self, tx, tx.figures(now).await?)
     }
 
     /// Returns the time.
@@ -440,10 +457,11 @@ impl Ledger {
                     let jobs = tx.jobs_of(&run.id, run.attempt).await?;
                     let document = read_document(&run)?;
                     self.tell_of(&mut tx, &run, &document, &jobs).await?;
-                    let name = jobs.iter().find(|job| job.job == claimed.job);
+                    let job = jobs.iter().find(|job| job.job == claimed.job);
                     Some(TakenJob {
                         repository: run.repository.clone(),
-                        name: name.map_or_else(String::new, |job| job.name.clone()),
+                        name: job.map_or_else(String::new, |job| job.name.clone()),
+                        environment: job.and_then(|job| job.environment.clone()),
                         changes: changes(&run, &jobs),
                         document,
                         claimed,
@@ -471,12 +489,14 @@ impl Ledger {
         claimed: &ClaimedJob,
         outcome: &JobOutcome,
     ) -> Result<(), LedgerError> {
-        transaction!(self, tx, {
+        let repository = transaction!(self, tx, {
             let mut run = self.locked(&mut tx, &claimed.run).await?;
             self.owned(&mut tx, claimed).await?;
             self.record_end(&mut tx, &mut run, claimed.job, outcome, false)
                 .await?;
+            run.repository
         })?;
+        self.measures.job_ended(&repository, outcome);
         self.changed.notify_waiters();
         Ok(())
     }
