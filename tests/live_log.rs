@@ -165,6 +165,17 @@ fn a_reader_sees_what_is_printed_now_and_goes_on_from_where_it_was() {
         "{whole}"
     );
     ranges_are_the_whole(&address);
+    // Without its spool, as where another machine ran the job, the log is not told to be empty.
+    std::fs::rename(server.data().join("spool"), server.path().join("elsewhere")).unwrap();
+    for path in [
+        STREAM,
+        "/api/v1/runs/1/jobs/0/log",
+        "/api/v1/runs/1/jobs/0/log.txt",
+    ] {
+        let answer = request(&address, "GET", path, &[], b"");
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert!(answer.text.contains("is on this machine"), "{answer:?}");
+    }
     server.stop();
 }
 

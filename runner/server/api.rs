@@ -130,6 +130,12 @@ fn changing() -> Vec<Route> {
     vec![
         Route {
             method: MethodFilter::POST,
+            path: "/api/v1/runs/{run}/approve",
+            needs: Some(Run),
+            answer: |method| on(method, approve),
+        },
+        Route {
+            method: MethodFilter::POST,
             path: "/api/v1/runs/{run}/cancel",
             needs: Some(Run),
             answer: |method| on(method, cancel),
@@ -400,6 +406,27 @@ async fn log_stream(
         .transpose()?;
     let of = log_of(&site, &run, &job, asked.attempt).await?;
     log::live(&site, of, after).await
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApproveBody {
+    commit: Option<String>,
+}
+
+/// `POST /api/v1/runs/RUN/approve`.
+async fn approve(
+    State(site): State<Arc<Site>>,
+    run: Segments<String>,
+    headers: HeaderMap,
+    given: Given,
+) -> Answered {
+    let run = RunId(segments(run)?);
+    let asked: ApproveBody = body(&headers, given)?;
+    site.ledger
+        .approve(&run, "api", asked.commit.as_deref())
+        .await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "id": run }))).into_response())
 }
 
 /// `POST /api/v1/runs/RUN/cancel`.

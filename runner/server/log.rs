@@ -132,7 +132,18 @@ impl LogOf {
     async fn row(&self, site: &Site) -> Result<JobRow, Problem> {
         let (_, jobs) = site.ledger.run(&self.run, Some(self.attempt)).await?;
         let row = jobs.into_iter().find(|job| job.job == self.job);
-        row.ok_or_else(|| Problem::absent(format!("run {} has no job {}", self.run, self.job.0)))
+        let row = row.ok_or_else(|| {
+            Problem::absent(format!("run {} has no job {}", self.run, self.job.0))
+        })?;
+        let has_run = row.conclusion.is_some() && row.fence.0 > 0 && !row.is_kept;
+        if has_run && !self.spool(site, row.fence).folder().exists() {
+            // An empty log would say that it printed nothing.
+            return Err(Problem::absent(format!(
+                "nothing of this log is on this machine: the job ran on the machine `{}`",
+                row.machine.as_deref().unwrap_or("?")
+            )));
+        }
+        Ok(row)
     }
 
     fn spool(&self, site: &Site, fence: Fence) -> Spool {
