@@ -45,9 +45,7 @@ pub use tokens::TokenRow;
 /// How long a writer of SQLite waits for another one.
 const BUSY: Duration = Duration::from_secs(20);
 
-/// How long anything may take that a database on the network is asked for.
-///
-/// Well below the time of a lease: a machine that is cut off must know it before that is over.
+/// How long a connection to a database on the network may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many connections one machine has to a database on the network.
@@ -122,12 +120,6 @@ impl Store {
     /// only.
     pub fn is_shared(&self) -> bool {
         !self.is_sqlite
-    }
-
-    /// Returns how long a transaction may take before its machine has to think of itself as cut off;
-    /// none where there is no network in between.
-    pub fn patience(&self) -> Option<Duration> {
-        self.is_shared().then_some(PATIENCE)
     }
 
     /// Begins a transaction; it is rolled back where it is not committed.

@@ -56,16 +56,19 @@ impl Transaction {
     /// Returns the repositories of which jobs wait, the one of which the fewest run first.
     async fn waiting_repositories(&mut self) -> Result<Vec<String>, StoreError> {
         // From one repository to the next by the index, however many jobs of each wait.
+        // (The first of an order and not the least: the way by the index needs no statistics then.)
         let rows = sqlx::query(
             "WITH RECURSIVE waiting (repository) AS (\
-             SELECT MIN(repository) FROM jobs WHERE status = 'queued' AND is_ready = 1 \
+             SELECT (SELECT repository FROM jobs WHERE status = 'queued' AND is_ready = 1 \
+             ORDER BY repository LIMIT 1) \
              UNION ALL \
-             SELECT (SELECT MIN(jobs.repository) FROM jobs WHERE status = 'queued' AND is_ready = 1 \
-             AND jobs.repository > waiting.repository) FROM waiting WHERE waiting.repository IS NOT NULL) \
+             SELECT (SELECT jobs.repository FROM jobs WHERE status = 'queued' AND is_ready = 1 \
+             AND jobs.repository > waiting.repository ORDER BY jobs.repository LIMIT 1) \
+             FROM waiting WHERE waiting.repository IS NOT NULL) \
              SELECT repository, \
              (SELECT COUNT(*) FROM jobs WHERE status = 'in_progress' AND jobs.repository = waiting.repository) AS running, \
-             (SELECT MIN(created_at) FROM jobs WHERE status = 'queued' AND is_ready = 1 \
-             AND jobs.repository = waiting.repository) AS since \
+             (SELECT created_at FROM jobs WHERE status = 'queued' AND is_ready = 1 \
+             AND jobs.repository = waiting.repository ORDER BY created_at LIMIT 1) AS since \
              FROM waiting WHERE repository IS NOT NULL ORDER BY running, since, repository",
         )
         .fetch_all(self.connection())

@@ -21,6 +21,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -44,6 +45,13 @@ const CONFLICTS: u32 = 8;
 
 /// How often a transaction is tried again whose connection broke.
 const BREAKS: u32 = 2;
+
+/// How long a change may take in a database on the network: a run can plan thousands of jobs at once.
+const LONG: Duration = Duration::from_secs(30);
+
+/// How long a word about a lease may take there: well below its time, so that a machine that was cut
+/// off for a moment speaks up over another connection.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// Tells the time; injected, so that tests can turn the clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -219,9 +227,14 @@ impl std::fmt::Debug for Ledger {
 /// Does `$body` in a transaction `$tx`, again where another one got in its way.
 macro_rules! transaction {
     ($ledger:expr, $tx:ident, $body:expr) => {
-        transaction!($ledger, begin, $tx, $body)
+        transaction!(
+            $ledger,
+            (begin, $crate::scheduler::ledger::LONG),
+            $tx,
+            $body
+        )
     };
-    ($ledger:expr, $begin:ident, $tx:ident, $body:expr) => {{
+    ($ledger:expr, ($begin:ident, $limit:expr), $tx:ident, $body:expr) => {{
         let mut tries = 0;
         loop {
             let attempt = async {
@@ -230,7 +243,7 @@ macro_rules! transaction {
                 $tx.commit().await?;
                 Ok::<_, LedgerError>(done)
             };
-            match $ledger.in_time(attempt).await {
+            match $ledger.in_time($limit, attempt).await {
                 Err(error) if tries < error.tries() => {
                     tries += 1;
                     $ledger.forget_plans();
@@ -249,7 +262,7 @@ macro_rules! transaction {
 /// Does `$body` in a transaction `$tx` that only reads.
 macro_rules! reading {
     ($ledger:expr, $tx:ident, $body:expr) => {
-        transaction!($ledger, read, $tx, $body)
+        transaction!($ledger, (read, $crate::scheduler::ledger::LONG), $tx, $body)
     };
 }
 use reading;
@@ -271,11 +284,12 @@ impl Ledger {
     /// Gives up what a database on the network does not answer in time.
     async fn in_time<T>(
         &self,
+        after: Duration,
         work: impl Future<Output = Result<T, LedgerError>>,
     ) -> Result<T, LedgerError> {
-        let Some(after) = self.store.patience() else {
+        if !self.is_shared() {
             return work.await;
-        };
+        }
         let late = StoreError::Silent { after };
         tokio::time::timeout(after, work)
             .await
@@ -441,7 +455,7 @@ impl Ledger {
     pub async fn claim(
         &self,
         machine: &str,
-        lease: std::time::Duration,
+        lease: Duration,
     ) -> Result<Option<TakenJob>, LedgerError> {
         let now = self.now();
         transaction!(self, tx, {
@@ -502,30 +516,32 @@ impl Ledger {
     }
 
     /// Prolongs the lease of a job; returns its cancel level.
-    pub async fn renew(
-        &self,
-        claimed: &ClaimedJob,
-        lease: std::time::Duration,
-    ) -> Result<u32, LedgerError> {
-        let level = transaction!(self, tx, tx.renew_lease(claimed, lease, false).await?)?;
+    pub async fn renew(&self, claimed: &ClaimedJob, lease: Duration) -> Result<u32, LedgerError> {
+        let level = transaction!(
+            self,
+            (begin, SHORT),
+            tx,
+            tx.renew_lease(claimed, lease, false).await?
+        )?;
         level.ok_or_else(|| fenced(claimed))
     }
 
     /// Records that the process of a job is about to be started, and prolongs its lease.
     ///
     /// From here on nobody else may run the job without being asked to.
-    pub async fn begin(
-        &self,
-        claimed: &ClaimedJob,
-        lease: std::time::Duration,
-    ) -> Result<(), LedgerError> {
-        let level = transaction!(self, tx, tx.renew_lease(claimed, lease, true).await?)?;
+    pub async fn begin(&self, claimed: &ClaimedJob, lease: Duration) -> Result<(), LedgerError> {
+        let level = transaction!(
+            self,
+            (begin, SHORT),
+            tx,
+            tx.renew_lease(claimed, lease, true).await?
+        )?;
         level.map(drop).ok_or_else(|| fenced(claimed))
     }
 
     /// Returns how a job that somebody runs stands with its owner.
     pub async fn hold_of(&self, claimed: &ClaimedJob) -> Result<Hold, LedgerError> {
-        reading!(self, tx, {
+        transaction!(self, (read, SHORT), tx, {
             let job = self.owned(&mut tx, claimed).await?;
             Hold {
                 cancel_level: job.cancel_level,

@@ -254,3 +254,43 @@ pub(super) async fn the_schema_goes_down_and_up_with_all_rows(bench: Bench) {
     bench.run_next("one", Conclusion::Success).await;
     assert_eq!(bench.state(&waiting).await, "success one=success");
 }
+
+/// How long it takes to take a job while few and while many wait is for people to read: the clock of
+/// a machine that has much else to do proves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures, for minutes"]
+async fn jobs_are_taken_as_quickly_while_ten_thousand_runs_wait() {
+    const CLAIMS: u32 = 50;
+    let server = Postgres::start();
+    let places = [
+        ("SQLite", Bench::in_a_file().await),
+        ("PostgreSQL", Bench::on(&server).await),
+    ];
+    for (name, bench) in places {
+        let mut waiting = 0;
+        for wanted in [100, 10_000] {
+            while waiting < wanted {
+                let mut runs = Vec::new();
+                let (event, _) = new_run("", &format!("event {waiting}"));
+                for number in waiting..waiting + 100 {
+                    let text = workflow(&job("one", ""));
+                    let (_, mut run) = new_run(&text, &format!("push {number}"));
+                    run.repository = format!("acme/{}", number % 10);
+                    runs.push(run);
+                }
+                bench
+                    .ledger
+                    .take_in(&event, None, &runs, &[])
+                    .await
+                    .unwrap();
+                waiting += 100;
+            }
+            let began = std::time::Instant::now();
+            for _ in 0..CLAIMS {
+                bench.claim().await.unwrap();
+            }
+            let each = began.elapsed() / CLAIMS;
+            println!("{name}: {each:?} for a job while {waiting} runs wait");
+        }
+    }
+}
