@@ -15,6 +15,7 @@ pub mod engine;
 pub mod executor;
 pub mod git;
 pub mod github;
+pub mod notify;
 pub mod process;
 pub mod report;
 pub mod scheduler;

@@ -10,7 +10,12 @@ const FLOORS: &[(u32, &[&str])] = &[
     (1, &["yaml", "expression"]),
     (2, &["workflow", "kamal"]),
     (3, &["plan", "release"]),
-    (4, &["process", "git", "ssh", "docker", "github", "store"]),
+    (
+        4,
+        &[
+            "process", "git", "ssh", "docker", "github", "notify", "store",
+        ],
+    ),
     (5, &["executor", "deploy"]),
     (6, &["report", "engine"]),
     (7, &["actions"]),

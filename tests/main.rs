@@ -30,6 +30,8 @@ mod deploy_failures;
 #[cfg(test)]
 mod deploy_workflow;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod docker;
 #[cfg(test)]
 mod doctor;
@@ -52,6 +54,8 @@ mod live_log;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod own_image;
 #[cfg(test)]
 mod pipelines;
@@ -60,9 +64,13 @@ mod reportify;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod schedule;
+#[cfg(test)]
 mod secret;
 #[cfg(test)]
 mod serve;
+#[cfg(test)]
+mod service;
 #[cfg(test)]
 mod ssh;
 #[cfg(test)]

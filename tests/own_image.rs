@@ -160,3 +160,40 @@ fn the_image_says_what_a_deploy_would_do() {
         .never_says("t0ken-that-nobody-sees");
     sandbox.clean(3);
 }
+
+/// A container that is removed when the test is over.
+struct Container(String);
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        docker(&["rm", "-f", "-v", &self.0]);
+    }
+}
+
+#[test]
+fn the_image_runs_a_server_that_stops_in_order() {
+    let _sandbox = Sandbox::up(&[3]);
+    let image = build();
+    let workflow = "on: workflow_dispatch\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      - run: echo \"user $(id -u) sees $(cat hello.txt)\"\n";
+    let settings = "data = \"/data\"\n[[repository]]\nname = \"acme/demo\"\nurl = \"/project\"\n";
+    let project = project(&[
+        ("pipelines/ci.yml", workflow.to_owned()),
+        ("hello.txt", "the server".to_owned()),
+        ("runner.toml", settings.to_owned()),
+    ]);
+    let mount = format!("{}:/project", project.path().display());
+    let container = Container(unique("serve"));
+    let name = container.0.as_str();
+    let fixed = ["run", "-d", "--name", name, "-v", &mount, "-w", "/project"];
+    docker(&[&fixed[..], &[&image.0, "serve"]].concat()).code(0);
+    let runner = |arguments: &[&str]| {
+        let fixed = ["exec", name, "/usr/local/bin/runner"];
+        docker(&[&fixed[..], arguments].concat())
+    };
+    runner(&["dispatch", "ci.yml"]).code(0).says("1");
+    runner(&["runs", "watch", "1"])
+        .code(0)
+        .says("user 1000 sees the server");
+    docker(&["stop", "--time", "60", name]).code(0);
+    docker(&["logs", name]).code(0).complains("stopped;");
+}

@@ -10,8 +10,8 @@ use super::deploy::arguments::{
 };
 use super::report::ReportTo;
 use super::serve::arguments::{
-    DispatchArguments, InitArguments, RunsArguments, SecretArguments, ServeArguments,
-    TokenArguments,
+    DispatchArguments, InitArguments, NotifyArguments, RunsArguments, SecretArguments,
+    ServeArguments, ServerArguments, TokenArguments,
 };
 
 /// Exit codes, shown at the end of every help.
@@ -73,6 +73,8 @@ pub(super) enum Verb {
     Serve(ServeArguments),
     /// The runs of a server
     Runs(RunsArguments),
+    /// Whether people can be told of failures, and what they were told
+    Notify(NotifyArguments),
     /// Start a workflow of a watched repository by hand
     Dispatch(DispatchArguments),
     /// The secrets that a server keeps, encrypted
@@ -235,6 +237,11 @@ pub(super) struct ProjectArguments {
 pub(super) struct DoctorArguments {
     #[command(flatten)]
     pub(super) project: ProjectArguments,
+    /// Look at what `runner serve` needs instead: clock, disk, database, tokens, webhooks
+    #[arg(long)]
+    pub(super) serve: bool,
+    #[command(flatten)]
+    pub(super) server: ServerArguments,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,

@@ -99,6 +99,9 @@ pub(super) fn start_tracing() {
         .with_writer(|| LogWriter)
         .without_time()
         .with_target(false)
+        // It would say so on standard error, and panic where that is what cannot be written: a full
+        // disk must not end a job.
+        .log_internal_errors(false)
         .try_init();
     if let Err(error) = started {
         super::write_note(&format!("warning: the log could not be started: {error}"));

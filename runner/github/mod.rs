@@ -1,9 +1,11 @@
 //! GitHub's API and its webhooks.
 
+mod answer;
 mod app;
 mod client;
 mod signature;
 
+pub use answer::{Answer, ask};
 pub use app::App;
 pub use client::{Failure, GitHub, GitHubError, Page};
 pub use signature::is_signed;

@@ -44,6 +44,9 @@ pub struct RunDocument {
     /// Whether a job that was lost with its machine, and deploys nothing, is run again.
     #[serde(default)]
     pub reruns_lost: bool,
+    /// Whether it is about the default branch, which people want to be whole.
+    #[serde(default)]
+    pub is_default_branch: bool,
 }
 
 /// How GitHub is told of a run.
@@ -89,6 +92,7 @@ impl RunDocument {
             again: None,
             report: None,
             reruns_lost: false,
+            is_default_branch: false,
         }
     }
 

@@ -12,11 +12,14 @@ mod lease;
 mod ledger;
 mod local;
 mod measures;
+mod notifier;
 mod order;
 mod outbox;
 mod post;
 mod reaper;
 mod repository;
+mod retention;
+mod room;
 mod secrets;
 mod shown;
 mod source;
@@ -35,14 +38,17 @@ pub use findings::Findings;
 pub use job_process::{JobProcessError, JobSurroundings, run_ordered};
 pub use ledger::{
     Clock, Hold, JobOutcome, Ledger, LedgerError, LostJob, NewRun, RefMove, Rerun, SkippedWorkflow,
-    Taken, TakenJob,
+    Subscription, Subscriptions, Taken, TakenJob,
 };
 pub use local::{LocalRun, RunReport, run_local};
 pub use measures::Measures;
+pub use notifier::Notifier;
 pub use outbox::{CommitStatus, Outbox, Sender};
 pub use post::{Post, context as status_context, shortened, state_of};
 pub use reaper::Reaper;
 pub use repository::{Forks, Repository, WORKFLOW_ENDINGS, WORKFLOW_FOLDERS};
+pub use retention::{Keep, Pruned, Retention};
+pub use room::{Probe, Room, Space, free_space, shown_size};
 pub use secrets::job_secrets;
 pub use shown::{iso_time, job_json, run_json};
 pub use source::{ReadError, RepositoryWorkflows, parse_workflow, read_workflow};

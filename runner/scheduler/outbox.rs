@@ -16,13 +16,13 @@ use crate::run::Timestamp;
 use crate::store::PostRow;
 
 /// How long a post is tried before it is given up.
-const GIVE_UP: Duration = Duration::from_secs(72 * 60 * 60);
+pub(super) const GIVE_UP: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// The longest time between two tries.
 const MAX_PAUSE: Duration = Duration::from_secs(600);
 
 /// How often the outbox is looked into when nothing hints that it should be.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// In whose name a repository's posts are sent.
 #[derive(Debug, Clone)]
@@ -336,14 +336,18 @@ fn set(body: &mut Json, key: &str, value: Option<String>) {
 }
 
 /// Returns the time before the next try of something that was tried so often: 1 s, doubled.
-fn backoff(tries: u64) -> Duration {
+pub(super) fn backoff(tries: u64) -> Duration {
     let seconds = 1_u64 << tries.min(10);
     Duration::from_secs(seconds).min(MAX_PAUSE)
 }
 
 /// Returns when a post is tried again; none once it waited too long.
 fn next_try(post: &PostRow, now: Timestamp, pause: Duration) -> Option<Timestamp> {
-    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2);
     let next = Timestamp(now.0 + millis(pause));
     (next.0 - post.changed_at.0 < millis(GIVE_UP)).then_some(next)
+}
+
+/// Returns a time in milliseconds.
+pub(super) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
 }

@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -127,6 +127,20 @@ impl Spool {
     /// Makes the folder.
     pub fn create(&self) -> io::Result<()> {
         fs::create_dir_all(&self.folder)
+    }
+
+    /// Keeps room on the disk for the end of the job, whatever else fills it.
+    fn keep_reserve(&self) {
+        let kept = File::create(self.reserve()).and_then(|file| {
+            nix::fcntl::posix_fallocate(file, 0, RESERVE).map_err(io::Error::from)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "no room could be kept for the end of the job");
+        }
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.folder.join("reserve")
     }
 
     /// Opens the file that takes what the process itself prints.
@@ -277,6 +291,40 @@ impl Spool {
 /// The longest line that an end can be: 50 MB of outputs and room for the rest.
 const MAX_END: u64 = 64 * 1024 * 1024;
 
+/// What is kept free for the end of a job, in bytes.
+const RESERVE: i64 = 64 * 1024;
+
+/// How often the end of a job is written on a disk that is full, and the time in between: ten
+/// minutes in all.
+const END_TRIES: u32 = 600;
+const END_PAUSE: Duration = Duration::from_secs(1);
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Writes a line behind the others, whole or not at all.
+fn append(file: &mut File, line: &SpoolLine) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    let written = file.write_all(&bytes);
+    if written.is_err() {
+        // A disk that is full may have taken a part; what is written next must not be read with it.
+        let length = file.metadata()?.len();
+        let mut tail = Vec::new();
+        let mut reader = file.try_clone()?;
+        let begin = length.saturating_sub(u64::try_from(bytes.len()).unwrap_or(length));
+        if reader.seek(SeekFrom::Start(begin)).is_ok() && reader.read_to_end(&mut tail).is_ok() {
+            let torn = tail.iter().rev().take_while(|byte| **byte != b'\n').count();
+            file.set_len(length - u64::try_from(torn).unwrap_or(0))?;
+        }
+    }
+    written
+}
+
 /// Writes the events of a job into its spool.
 #[derive(Debug)]
 pub(super) struct SpoolWriter {
@@ -292,8 +340,10 @@ impl SpoolWriter {
     pub(super) fn open(spool: &Spool, claimed: &ClaimedJob) -> io::Result<Self> {
         let file = OpenOptions::new()
             .create(true)
+            .read(true)
             .append(true)
             .open(spool.events())?;
+        spool.keep_reserve();
         Ok(Self {
             file,
             run: claimed.run.clone(),
@@ -304,9 +354,7 @@ impl SpoolWriter {
     }
 
     fn write(&mut self, line: &SpoolLine) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(line)?;
-        bytes.push(b'\n');
-        self.file.write_all(&bytes)
+        append(&mut self.file, line)
     }
 }
 
@@ -331,13 +379,26 @@ impl Reporter for SpoolWriter {
 pub(super) fn write_end(spool: &Spool, outcome: &JobOutcome) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .create(true)
+        .read(true)
         .append(true)
         .open(spool.events())?;
-    let mut bytes = serde_json::to_vec(&SpoolLine::End(outcome.into()))?;
-    bytes.push(b'\n');
+    let line = SpoolLine::End(outcome.into());
     crash_point("before the end of a job is written");
-    file.write_all(&bytes)?;
-    file.sync_all()?;
+    let mut left = END_TRIES;
+    loop {
+        let written = append(&mut file, &line).and_then(|()| file.sync_all());
+        match written {
+            // A full disk is the time at which it must be known how a deploy ended.
+            Err(error) if is_full(&error) && left > 0 => {
+                left -= 1;
+                if fs::remove_file(spool.reserve()).is_err() {
+                    std::thread::park_timeout(END_PAUSE);
+                }
+            }
+            written => break written?,
+        }
+    }
+    drop(fs::remove_file(spool.reserve()));
     crash_point("after the end of a job is written");
     Ok(())
 }

@@ -305,6 +305,10 @@ fn described(
     document.inputs = Json::from(inputs);
     document.is_fork = incoming.is_fork;
     document.reruns_lost = repository.reruns_lost;
+    // Of a pull request the base is named, but what fails is not in it.
+    let default = format!("refs/heads/{}", repository.default_branch);
+    let is_pull_request = incoming.event.name.starts_with("pull_request");
+    document.is_default_branch = incoming.git_ref == default && !is_pull_request;
     document.report = repository
         .reports
         .then(|| repository.report(incoming.shown_sha()));

@@ -15,6 +15,7 @@ use super::lease::machine_time;
 use super::ledger::{JobOutcome, Ledger, LedgerError, TakenJob};
 use super::order::{FORMAT, WrittenOrder};
 use super::repository::Repository;
+use super::room::Room;
 use super::spool::{Life, Spool};
 use super::vault::{OpenedSecrets, Vault, VaultError};
 use crate::diagnostic::chain;
@@ -53,6 +54,8 @@ pub struct Worker {
     pub hidden: Vec<String>,
     /// For how long jobs are had.
     pub terms: Terms,
+    /// Whether the disk has room for one more job.
+    pub room: Room,
     /// The repositories that are watched, by name.
     pub repositories: Arc<HashMap<String, Repository>>,
     /// What opens the stored secrets.
@@ -85,12 +88,21 @@ impl Worker {
         }
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_full = false;
         loop {
             let changed = self.ledger.changed();
             tokio::pin!(changed);
             // Listening begins before the store is asked, so that no hint falls between the two.
             changed.as_mut().enable();
-            while jobs.len() < self.slots.max(1) {
+            let lack = self.room.lack();
+            if lack.is_some() != was_full {
+                was_full = lack.is_some();
+                match &lack {
+                    Some(why) => tracing::error!("degraded: {why}"),
+                    None => tracing::warn!("there is room on the disk again"),
+                }
+            }
+            while lack.is_none() && jobs.len() < self.slots.max(1) {
                 match self.ledger.claim(&self.machine, self.terms.lease).await {
                     Ok(Some(taken)) => {
                         let worker = self.clone();

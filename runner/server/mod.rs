@@ -22,7 +22,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use crate::scheduler::{AccessScope, Ledger, Repository};
+use crate::scheduler::{AccessScope, Ledger, Repository, Room};
 
 pub use log::Live;
 pub use pages::Templates;
@@ -39,6 +39,8 @@ pub struct Site {
     pub ledger: Ledger,
     /// Where the spools of jobs are.
     pub spools: PathBuf,
+    /// Whether there is room for more jobs.
+    pub room: Room,
     /// The secrets that sign webhooks, by repository in lowercase.
     pub secrets: HashMap<String, Vec<String>>,
     /// The repositories that are watched, by name.

@@ -76,14 +76,20 @@ struct ShownJob {
     place: String,
 }
 
-/// `GET /health`: whether the store answers.
+/// `GET /health`: whether the store answers, and whether there is room for more jobs.
+///
+/// 200 with `ok`, or with `degraded` and why: runs are taken in, and what runs goes on. 503 where the
+/// store does not answer.
 pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, String) {
     let filter = RunFilter {
         limit: Some(1),
         ..RunFilter::default()
     };
     match site.ledger.runs(&filter).await {
-        Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(_) => match site.room.lack() {
+            None => (StatusCode::OK, "ok\n".to_owned()),
+            Some(why) => (StatusCode::OK, format!("degraded: {why}\n")),
+        },
         Err(error) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("{}\n", chain(&error)),

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, Connection as _, Row as _, SqlStr};
 
 use super::Store;
 
 /// The newest version of the schema.
-pub const LATEST: i64 = 5;
+pub const LATEST: i64 = 6;
 
 /// Each version with the way to it and the way back.
 const STEPS: &[(i64, &str, &str, &str)] = &[
@@ -42,6 +42,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("schema/0005_trust.sql"),
         include_str!("schema/0005_trust.down.sql"),
     ),
+    (
+        6,
+        "months",
+        include_str!("schema/0006_months.sql"),
+        include_str!("schema/0006_months.down.sql"),
+    ),
 ];
 
 /// Brings the schema to a version, up or down.
@@ -71,4 +77,21 @@ pub async fn migrate_to(store: &Store, version: i64) -> Result<(), sqlx::Error> 
         migrator.undo(&store.pool, version).await?;
     }
     Ok(())
+}
+
+/// Returns the version of the schema of a database; 0 where it has none. Changes nothing.
+pub async fn version_of(url: &str) -> Result<i64, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(url).await?;
+    let asked = sqlx::query("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations")
+        .fetch_one(&mut connection)
+        .await;
+    let version = match asked {
+        Ok(row) => Ok(row.get(0)),
+        // The table is made with the first version.
+        Err(sqlx::Error::Database(_)) => Ok(0),
+        Err(error) => Err(error),
+    };
+    connection.close().await?;
+    version
 }

@@ -1,4 +1,4 @@
-//! Where events come from: looks at the repositories, and what GitHub delivers.
+//! Where events come from: looks at the repositories, schedules, and what GitHub delivers.
 
 mod asked;
 mod delivery;
@@ -6,6 +6,7 @@ mod inbox;
 mod missed;
 mod poll;
 mod push;
+mod schedule;
 
 pub use asked::{Asked, asked, is_own};
 pub use delivery::{CommitSource, Described, describe};
@@ -13,3 +14,4 @@ pub use inbox::Inbox;
 pub use missed::{HookSource, Missed};
 pub use poll::{Poll, PollError, look};
 pub use push::push_event;
+pub use schedule::{ReadSchedules, ScheduleEntries, Schedules};

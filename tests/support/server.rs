@@ -13,6 +13,8 @@ pub(crate) struct Server {
     folder: tempfile::TempDir,
     child: Option<Child>,
     config: String,
+    /// Lines before all tables of `runner.toml`.
+    top: String,
     /// The table `[server]`, if there is one.
     http: Option<String>,
     poll: &'static str,
@@ -30,6 +32,7 @@ impl Server {
             folder: tempfile::tempdir().unwrap(),
             child: None,
             config: String::new(),
+            top: String::new(),
             http: None,
             poll: "100ms",
         };
@@ -46,6 +49,12 @@ impl Server {
     /// Adds lines to `runner.toml`, behind those of the one repository.
     pub(crate) fn configure(mut self, more: &str) -> Self {
         self.config.push_str(more);
+        self
+    }
+
+    /// Adds lines to `runner.toml`, before all tables.
+    pub(crate) fn before(mut self, more: &str) -> Self {
+        self.top.push_str(more);
         self
     }
 
@@ -119,7 +128,8 @@ impl Server {
     /// Returns a command of the program with the configuration of this server.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let config = format!(
-            "data = \"data\"\nslots = 2\n{}[[repository]]\nname = \"acme/demo\"\nurl = \"{}\"\npoll = \"{}\"\n{}",
+            "data = \"data\"\nslots = 2\n{}{}[[repository]]\nname = \"acme/demo\"\nurl = \"{}\"\npoll = \"{}\"\n{}",
+            self.top,
             self.http.as_deref().unwrap_or_default(),
             self.path().join("bare.git").display(),
             self.poll,

@@ -2,15 +2,18 @@
 
 mod files;
 mod secrets;
+mod server;
 mod ssh;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use super::arguments::{DoctorArguments, Format};
 use super::error::{CliError, ExitCode};
 use super::project;
+use super::serve::config::{ServeConfig, Values};
 use super::write_line;
 use crate::kamal::Config;
 use crate::release::from_kamal::{self, Facts};
@@ -83,7 +86,13 @@ impl Findings {
 }
 
 /// Looks at the project and at what this machine needs to deploy it; changes nothing.
-pub(super) fn doctor(arguments: &DoctorArguments) -> Result<ExitCode, CliError> {
+pub(super) fn doctor(runtime: &Runtime, arguments: &DoctorArguments) -> Result<ExitCode, CliError> {
+    if arguments.serve {
+        let config = ServeConfig::of(&arguments.server, Values::Read)?;
+        let mut findings = Findings::default();
+        server::check(runtime, &config, &mut findings);
+        return Ok(told(&findings, arguments.format));
+    }
     let project = match project::read(&arguments.project, arguments.format)? {
         Ok(project) => project,
         Err(code) => return Ok(code),
@@ -94,17 +103,22 @@ pub(super) fn doctor(arguments: &DoctorArguments) -> Result<ExitCode, CliError> 
     files::check(&project, &mut findings);
     published(&project.config, &mut findings);
     ssh::check(&project, &mut findings);
-    match arguments.format {
+    Ok(told(&findings, arguments.format))
+}
+
+/// Prints what was found, and says how the process is to end.
+fn told(findings: &Findings, format: Format) -> ExitCode {
+    match format {
         Format::Json => write_line(&json!({ "checks": findings.checks }).to_string()),
-        Format::Text => print(&findings),
+        Format::Text => print(findings),
     }
-    Ok(if findings.has(Level::Error) {
+    if findings.has(Level::Error) {
         ExitCode::Invalid
     } else if findings.has(Level::Environment) {
         ExitCode::Environment
     } else {
         ExitCode::Success
-    })
+    }
 }
 
 /// Checks that everything in the configuration can be carried out.

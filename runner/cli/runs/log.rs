@@ -26,7 +26,7 @@ pub(super) async fn logs(
     (id, attempt): &(RunId, Option<Attempt>),
     job: Option<&str>,
 ) -> Result<ExitCode, CliError> {
-    let (_, mut jobs) = stands(ledger, id, *attempt).await?;
+    let (run, mut jobs) = stands(ledger, id, *attempt).await?;
     if let Some(wanted) = job {
         let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
         jobs.retain(|job| job.id == wanted || job.name == wanted);
@@ -39,6 +39,11 @@ pub(super) async fn logs(
     }
     let mut printer = Printer::new();
     printer.print(spools, &jobs)?;
+    if run.started_at.is_some() && !spools.join(&run.id.0).exists() {
+        write_note(&format!(
+            "no log of run {id} is on this machine: it is older than `keep.logs`, or the run was elsewhere"
+        ));
+    }
     Ok(ExitCode::Success)
 }
 

@@ -12,7 +12,7 @@ use super::serve::config::{ServeConfig, Values};
 use super::serve::machine::open_ledger;
 use super::{arguments::Format, settings, write_line};
 use crate::run::{Attempt, RunId};
-use crate::scheduler::{Ledger, LedgerError, Rerun, run_json};
+use crate::scheduler::{Ledger, LedgerError, Rerun, Retention, run_json, shown_size};
 use crate::store::RunFilter;
 
 /// Does what is asked of the runs of a server, whether it is up or not.
@@ -84,6 +84,7 @@ pub(super) fn runs(runtime: &Runtime, verb: &RunsVerb) -> Result<ExitCode, CliEr
                 write_line(&format!("run {run} runs once more: attempt {}", attempt.0));
                 Ok(ExitCode::Success)
             }
+            RunsVerb::Prune { dry_run, .. } => prune(&config, ledger, *dry_run).await,
             RunsVerb::Events { limit, .. } => {
                 show::events(&ledger.events(*limit).await.map_err(failed)?);
                 Ok(ExitCode::Success)
@@ -101,8 +102,33 @@ fn place(verb: &RunsVerb) -> &ServerArguments {
         | RunsVerb::Cancel { config, .. }
         | RunsVerb::Approve { config, .. }
         | RunsVerb::Rerun { config, .. }
+        | RunsVerb::Prune { config, .. }
         | RunsVerb::Events { config, .. } => config,
     }
+}
+
+/// Removes what is older than it may be, or says what that is.
+async fn prune(config: &ServeConfig, ledger: Ledger, is_dry: bool) -> Result<ExitCode, CliError> {
+    let retention = Retention {
+        ledger,
+        spools: config.data.join("spool"),
+        keep: config.keep,
+    };
+    let pruned = retention.prune(is_dry).await.map_err(failed)?;
+    let would = if is_dry { "would be " } else { "" };
+    for (run, size) in &pruned.logs {
+        write_line(&format!(
+            "the log of run {run} ({}) {would}removed",
+            shown_size(*size)
+        ));
+    }
+    for run in &pruned.runs {
+        write_line(&format!("run {run} {would}forgotten"));
+    }
+    if pruned.logs.is_empty() && pruned.runs.is_empty() {
+        write_line("nothing is older than it may be");
+    }
+    Ok(ExitCode::Success)
 }
 
 fn id(run: &str) -> RunId {

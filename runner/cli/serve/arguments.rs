@@ -170,6 +170,33 @@ pub(in super::super) struct InitArguments {
     pub(in super::super) config: PathBuf,
 }
 
+/// `runner notify`.
+#[derive(Debug, Args)]
+pub(in super::super) struct NotifyArguments {
+    #[command(subcommand)]
+    pub(in super::super) verb: NotifyVerb,
+}
+
+/// What is asked of the ways to people.
+#[derive(Debug, Subcommand)]
+pub(in super::super) enum NotifyVerb {
+    /// Tell a test, by one channel or by all
+    Test {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// The channel
+        name: Option<String>,
+    },
+    /// List what was told and what waits, the newest first
+    List {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value = "20")]
+        limit: u32,
+    },
+}
+
 /// `runner runs`.
 #[derive(Debug, Args)]
 pub(in super::super) struct RunsArguments {
@@ -256,6 +283,14 @@ pub(in super::super) enum RunsVerb {
         /// Only this job, and what needs it
         #[arg(long, value_name = "JOB")]
         job: Option<String>,
+    },
+    /// Remove logs and runs that are older than `[keep]` says, as the server does every hour
+    Prune {
+        #[command(flatten)]
+        config: ServerArguments,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List events and what became of each
     Events {

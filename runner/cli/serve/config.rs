@@ -13,11 +13,17 @@ use super::super::run::file_pairs;
 use super::super::settings;
 use super::app::{AppConfig, WrittenApp};
 use super::arguments::ServerArguments;
+use super::keeping::{self, WrittenKeep};
+use super::telling::{self, WrittenChannel};
 use crate::engine::Labels;
-use crate::scheduler::{Forks, Repository};
+use crate::notify::Channel;
+use crate::scheduler::{Forks, Keep, Repository, Subscriptions};
 
 /// How often a repository is looked at where the file does not say it.
 const POLL: Duration = Duration::from_secs(30);
+
+/// How long after its time a scheduled run that was missed still starts, where the file does not say it.
+const CATCH_UP: Duration = Duration::from_secs(60 * 60);
 
 /// The API that is told of runs where the file does not say which.
 pub(super) const GITHUB_API: &str = "https://api.github.com";
@@ -32,6 +38,11 @@ struct Written {
     data: Option<PathBuf>,
     database: Option<Value>,
     slots: Option<usize>,
+    min_free: Option<String>,
+    #[serde(default)]
+    keep: WrittenKeep,
+    #[serde(default, rename = "notify")]
+    channels: Vec<WrittenChannel>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     server: Option<WrittenServer>,
@@ -80,6 +91,7 @@ struct WrittenRepository {
     name: String,
     url: String,
     poll: Option<String>,
+    catch_up: Option<String>,
     folder: Option<PathBuf>,
     default_branch: Option<String>,
     forks: Option<WrittenForks>,
@@ -117,6 +129,14 @@ pub(in super::super) struct ServeConfig {
     pub(in super::super) database_variable: Option<String>,
     /// How many jobs run at once.
     pub(in super::super) slots: usize,
+    /// What must be free on the disk for a job to begin, in bytes.
+    pub(in super::super) min_free: u64,
+    /// How long what is kept.
+    pub(in super::super) keep: Keep,
+    /// Who is told of what.
+    pub(in super::super) subscriptions: Subscriptions,
+    /// How they are told; none where the values of secrets are left alone.
+    pub(in super::super) channels: Vec<Channel>,
     /// Labels that are served beside those of every machine.
     pub(in super::super) labels: Labels,
     /// The repositories, by name.
@@ -136,6 +156,8 @@ pub(in super::super) struct Watched {
     pub(in super::super) repository: Repository,
     /// The time between two looks.
     pub(in super::super) poll: Duration,
+    /// How long after its time a scheduled run that was missed still starts.
+    pub(in super::super) catch_up: Duration,
     /// The secrets that sign its webhooks.
     pub(in super::super) webhook_secrets: Vec<String>,
     /// The API that is told of its runs, with a token.
@@ -199,23 +221,13 @@ impl ServeConfig {
             Some(app) => Some(app.read(&folder, values)?),
             None => None,
         };
-        let duration = |text: &Option<String>, what: &str, default: Duration| match text {
-            None => Ok(default),
-            Some(text) => humantime::parse_duration(text)
-                .map_err(|error| invalid(format!("{what}: {error}; write `30s` or `5m`"))),
-        };
+        let public_url = server.as_ref().and_then(|server| server.url.clone());
         let mut repositories = HashMap::new();
         for written in written.repositories {
-            if written.name.split('/').count() != 2 || written.name.contains("..") {
-                return Err(invalid(format!(
-                    "the name of a repository is `owner/name`, not `{}`",
-                    written.name
-                )));
-            }
-            let poll = duration(&written.poll, &format!("`poll` of {}", written.name), POLL)?;
+            let times = written.times().map_err(invalid)?;
             let name = written.name.clone();
-            let mut watched = watched(written, (&mirrors, &folder), poll, values)?;
-            watched.repository.public_url = server.as_ref().and_then(|server| server.url.clone());
+            let mut watched = watched(written, (&mirrors, &folder), times, values)?;
+            watched.repository.public_url.clone_from(&public_url);
             if let Some(app) = app.as_ref().filter(|_| !watched.has_token) {
                 watched.speak_as(app);
             }
@@ -223,13 +235,29 @@ impl ServeConfig {
                 return Err(invalid(format!("{name} is there twice")));
             }
         }
-        let mut labels = Labels::default();
-        for (label, place) in &written.labels {
-            let shown = format!("labels.{label} = {place}");
-            labels.serve(label, place_of(place, &shown)?);
+        let subscriptions = Subscriptions {
+            all: written
+                .channels
+                .iter()
+                .map(WrittenChannel::subscription)
+                .collect(),
+            public_url,
+        };
+        let names: Vec<&str> = repositories.keys().map(String::as_str).collect();
+        telling::check(&subscriptions, &names).map_err(invalid)?;
+        let mut channels = Vec::new();
+        for channel in &written.channels {
+            channels.extend(channel.channel(&folder, values)?);
         }
-        let missed = server.as_ref().and_then(|server| server.missed.clone());
-        let missed_deliveries = duration(&missed, "`server.missed-deliveries`", MISSED)?;
+        let missed = server.as_ref().and_then(|server| server.missed.as_ref());
+        let missed_deliveries =
+            duration("`server.missed-deliveries`", missed, MISSED).map_err(invalid)?;
+        let keep = written.keep.read().map_err(invalid)?;
+        let min_free = match &written.min_free {
+            None => keeping::MIN_FREE,
+            Some(text) => keeping::size("min-free", text).map_err(invalid)?,
+        };
+        let labels = labels(&written.labels)?;
         let database = match &written.database {
             // Another one is named, so this one need not be there.
             Some(value) if !has_database => Some(value.read("database", &folder)?),
@@ -242,6 +270,10 @@ impl ServeConfig {
             slots: written
                 .slots
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
+            min_free,
+            keep,
+            subscriptions,
+            channels,
             labels,
             repositories,
             server: server.map(|server| server.config),
@@ -300,6 +332,33 @@ impl Written {
     }
 }
 
+/// Reads a time; errors in words.
+fn duration(what: &str, text: Option<&String>, unsaid: Duration) -> Result<Duration, String> {
+    match text {
+        None => Ok(unsaid),
+        Some(text) => humantime::parse_duration(text)
+            .map_err(|error| format!("{what}: {error}; write `30s` or `5m`")),
+    }
+}
+
+impl WrittenRepository {
+    /// Returns the time between two looks and how late a scheduled run may start; errors in words, also
+    /// where the repository has no name that can be used.
+    fn times(&self) -> Result<(Duration, Duration), String> {
+        if self.name.split('/').count() != 2 || self.name.contains("..") {
+            return Err(format!(
+                "the name of a repository is `owner/name`, not `{}`",
+                self.name
+            ));
+        }
+        let of = |key: &str| format!("`{key}` of {}", self.name);
+        Ok((
+            duration(&of("poll"), self.poll.as_ref(), POLL)?,
+            duration(&of("catch-up"), self.catch_up.as_ref(), CATCH_UP)?,
+        ))
+    }
+}
+
 impl WrittenServer {
     /// Reads the token that it names.
     fn read(self, folder: &Path, values: Values) -> Result<ReadServer, CliError> {
@@ -339,10 +398,19 @@ impl Watched {
     }
 }
 
+fn labels(written: &BTreeMap<String, String>) -> Result<Labels, CliError> {
+    let mut labels = Labels::default();
+    for (label, place) in written {
+        let shown = format!("labels.{label} = {place}");
+        labels.serve(label, place_of(place, &shown)?);
+    }
+    Ok(labels)
+}
+
 fn watched(
     written: WrittenRepository,
     (mirrors, folder): (&Path, &Path),
-    poll: Duration,
+    (poll, catch_up): (Duration, Duration),
     values: Values,
 ) -> Result<Watched, CliError> {
     let mut repository = Repository::new(&written.name, &written.url, mirrors);
@@ -367,6 +435,7 @@ fn watched(
         return Ok(Watched {
             repository,
             poll,
+            catch_up,
             webhook_secrets: Vec::new(),
             api,
             has_token,
@@ -391,6 +460,7 @@ fn watched(
     Ok(Watched {
         repository,
         poll,
+        catch_up,
         webhook_secrets,
         api,
         has_token,

@@ -81,6 +81,23 @@ data = ".runner"
 # How many jobs run at once.
 slots = 2
 
+# What must be free on the disk for a job to begin.
+# min-free = "1GB"
+
+# How long what is kept. Never removed: the newest run of each workflow and branch, and what was deployed last.
+# [keep]
+# logs = "90d"
+# logs-size = "10GB"
+# runs = "365d"
+
+# Who is told of failed deploys and of a default branch that breaks or is whole again: deploy-failed, broken, recovered.
+# [[notify]]
+# name = "team"
+# on = ["deploy-failed", "broken", "recovered"]
+# slack = {{ env = "SLACK_URL" }}
+# webhook = {{ url = {{ file = "/etc/runner/webhook" }}, template = "notice.json" }}
+# email = {{ server = "smtp.example.com:587", user = "runner", password = {{ env = "SMTP_PASSWORD" }}, from = "runner@example.com", to = ["team@example.com"] }}
+
 # Labels that jobs may name in `runs-on`, beside `ubuntu-latest`, `self-hosted` and `linux`.
 # [labels]
 # gpu = "host"
@@ -106,6 +123,8 @@ slots = 2
 name = "{name}"
 url = "{url}"
 poll = "30s"
+# How long after its time a run of `on: schedule` still starts that no server was there for.
+# catch-up = "1h"
 
 # The folder with .kamal/secrets and the files that it reads: they are in no commit.
 folder = "{}"

@@ -22,7 +22,8 @@ pub(in super::super) async fn open_ledger(config: &ServeConfig) -> Result<Ledger
     let store = opened.map_err(|source| {
         CliError::new(ErrorKind::Environment, "the store cannot be used").because(source)
     })?;
-    Ok(Ledger::new(store, Arc::new(now), config.labels.clone()))
+    let ledger = Ledger::new(store, Arc::new(now), config.labels.clone());
+    Ok(ledger.telling(config.subscriptions.clone()))
 }
 
 /// Refuses what is no address of a database.
@@ -43,7 +44,7 @@ fn checked(url: &str) -> Result<&str, CliError> {
 }
 
 /// Returns an address without what proves who we are.
-fn shown(url: &str) -> String {
+pub(in super::super) fn shown(url: &str) -> String {
     let Ok(url) = url::Url::parse(url) else {
         return "the database".to_owned();
     };

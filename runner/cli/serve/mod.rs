@@ -4,10 +4,14 @@ mod app;
 pub(super) mod arguments;
 pub(super) mod config;
 mod init;
+mod keeping;
 mod key;
 pub(super) mod machine;
+mod notify;
 mod reporting;
 mod secret;
+mod supervisor;
+mod telling;
 mod token;
 
 use std::collections::HashMap;
@@ -27,16 +31,17 @@ use super::{settings, write_line, write_note};
 use crate::process;
 use crate::run::Terms;
 use crate::scheduler::{
-    self, Dispatch, DispatchError, JobSurroundings, Ledger, Reaper, Repository, VaultError, Worker,
-    run_ordered,
+    self, Dispatch, DispatchError, JobSurroundings, Ledger, Notifier, Reaper, Repository,
+    Retention, Room, VaultError, Worker, run_ordered,
 };
 use crate::server::{Live, Site, Templates, answer};
 use crate::store::{self, Role};
-use crate::trigger::{Inbox, Poll};
+use crate::trigger::{Inbox, Poll, Schedules};
 use arguments::{DATABASE_VARIABLE, DispatchArguments, ServeArguments};
 use config::{ServeConfig, ServerConfig, Values, Watched};
 
 pub(super) use init::init;
+pub(super) use notify::notify;
 pub(super) use secret::secret;
 pub(super) use token::token;
 
@@ -70,6 +75,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             .map(|(name, watched)| (name.clone(), watched.repository.clone()))
             .collect();
         let terms = terms();
+        let room = Room::new(&config.data, config.min_free);
         let reaper = Reaper {
             ledger: ledger.clone(),
             terms,
@@ -85,6 +91,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             program: (program, vec![OsString::from("job")]),
             hidden: hidden.into_iter().chain(config.database_variable.clone()).collect(),
             terms,
+            room: room.clone(),
             repositories: Arc::new(repositories),
             vault,
         };
@@ -94,15 +101,10 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         }
         tasks.spawn(inbox(&config, &ledger).run(stop.clone()));
         reporting::report(&mut tasks, (&config, &machine, terms.lease), &ledger, &stop).await?;
-        for watched in config.repositories.into_values() {
-            let poll = Poll {
-                ledger: ledger.clone(),
-                repository: watched.repository,
-                every: watched.poll,
-            };
-            tasks.spawn(poll.run(stop.clone()));
-        }
+        watch(&mut tasks, config, (&ledger, &machine), &stop);
         write_note("ready");
+        supervisor::ready();
+        tasks.spawn(supervisor::heartbeat(ledger.clone(), room, stop.clone()));
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = tasks.join_next() => {
@@ -112,6 +114,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             }
         }
         stop.cancel();
+        supervisor::stopping();
         while tasks.join_next().await.is_some() {}
         signals.abort();
         ledger.store().close().await;
@@ -131,6 +134,44 @@ fn cannot_open(error: VaultError) -> CliError {
         error => CliError::new(ErrorKind::Invalid, "the stored secrets cannot be opened")
             .because(error)
             .with_hint("put back the key that they were sealed with, or remove them: runner secret list, runner secret remove"),
+    }
+}
+
+/// Begins what goes on beside the jobs: looks at repositories and schedules, tells people, removes
+/// what is old.
+fn watch(
+    tasks: &mut JoinSet<()>,
+    config: ServeConfig,
+    (ledger, machine): (&Ledger, &str),
+    stop: &CancellationToken,
+) {
+    let retention = Retention {
+        ledger: ledger.clone(),
+        spools: config.data.join("spool"),
+        keep: config.keep,
+    };
+    tasks.spawn(retention.run(stop.clone()));
+    for channel in config.channels {
+        let notifier = Notifier {
+            ledger: ledger.clone(),
+            machine: machine.to_owned(),
+            channel,
+        };
+        tasks.spawn(notifier.run(stop.clone()));
+    }
+    for watched in config.repositories.into_values() {
+        let schedules = Schedules {
+            ledger: ledger.clone(),
+            repository: watched.repository.clone(),
+            catch_up: watched.catch_up,
+        };
+        tasks.spawn(schedules.run(stop.clone()));
+        let poll = Poll {
+            ledger: ledger.clone(),
+            repository: watched.repository,
+            every: watched.poll,
+        };
+        tasks.spawn(poll.run(stop.clone()));
     }
 }
 
@@ -220,6 +261,7 @@ async fn site(
     let site = Site {
         ledger: ledger.clone(),
         spools: config.data.join("spool"),
+        room: Room::new(&config.data, config.min_free),
         secrets,
         repositories: Arc::new(
             config

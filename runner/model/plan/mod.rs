@@ -18,6 +18,7 @@ pub mod pattern;
 mod permissions;
 mod preview;
 mod progress;
+mod schedule;
 mod scope;
 
 #[cfg(test)]
@@ -30,3 +31,4 @@ pub use job::{CallerContexts, JobPlan, SecretAccess, WorkflowFile};
 pub use linked::{Found, linked};
 pub use preview::PreviewedJob;
 pub use progress::{Decision, JobResult, Progress, RunFacts};
+pub use schedule::{Minute, Timetable};

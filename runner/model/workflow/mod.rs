@@ -4,6 +4,7 @@
 //! schema `workflow-v1.0.json`.
 
 mod action;
+mod cron;
 mod deploy_steps;
 mod evaluate;
 mod model;
@@ -14,6 +15,7 @@ mod tests;
 mod token;
 
 pub use action::parse_action;
+pub use cron::{Cron, WallTime};
 pub use deploy_steps::{deploy_steps, has_deploy_steps};
 pub use evaluate::TokenError;
 pub use model::{

@@ -293,7 +293,8 @@ impl Ledger {
         conclusion: Conclusion,
     ) -> Result<(), LedgerError> {
         let mut tally = Tally::default();
-        for job in tx.jobs_of(&run.id, run.attempt).await? {
+        let jobs = tx.jobs_of(&run.id, run.attempt).await?;
+        for job in &jobs {
             if let Some(conclusion) = job.conclusion {
                 tally.add(conclusion, job.is_timed_out, job.deploy);
             }
@@ -307,6 +308,7 @@ impl Ledger {
         tx.update_run(run).await?;
         self.tell(tx, run).await?;
         self.announce_run(tx, run, "completed").await?;
+        self.notify(tx, run, &jobs).await?;
         if let Some(group) = &run.concurrency_group {
             self.leave_group(tx, &run.repository, group).await?;
         }

@@ -13,8 +13,11 @@ mod change;
 mod groups;
 mod inbox;
 mod lost;
+mod notices;
 mod posts;
 mod rerun;
+mod retention;
+mod schedules;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,7 @@ use crate::store::{
 };
 
 pub use lost::{LostJob, Taken};
+pub use notices::{Subscription, Subscriptions};
 pub use posts::SkippedWorkflow;
 pub use rerun::Rerun;
 
@@ -210,6 +214,7 @@ pub struct Ledger {
     clock: Clock,
     /// The labels that jobs may ask for.
     labels: Arc<Labels>,
+    subscriptions: Arc<Subscriptions>,
     plans: Arc<Mutex<HashMap<(RunId, Attempt), Planned>>>,
     measures: Measures,
     /// Told whenever a job may be there to be taken, or one is to be cancelled.
@@ -275,10 +280,18 @@ impl Ledger {
             store,
             clock,
             labels: Arc::new(labels),
+            subscriptions: Arc::default(),
             plans: Arc::default(),
             measures: Measures::default(),
             changed: Arc::new(Notify::new()),
         }
+    }
+
+    /// Tells these people of runs.
+    #[must_use]
+    pub fn telling(mut self, subscriptions: Subscriptions) -> Self {
+        self.subscriptions = Arc::new(subscriptions);
+        self
     }
 
     /// Gives up what a database on the network does not answer in time.

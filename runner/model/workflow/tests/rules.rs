@@ -389,6 +389,10 @@ fn what_surprises_is_a_warning() {
         ),
         (on("push: {paths: ['!docs/**']}"), "2:18 pattern"),
         (on("schedule: [{cron: '* * * * *'}]"), "2:21 cron-too-often"),
+        (
+            on("schedule: [{cron: '0 0 * * *', timezone: Europe/Nowhere}]"),
+            "2:44 timezone-unknown",
+        ),
         (job("uses: ./workflows/a.yml"), "4:11 uses-format"),
         (
             job("runs-on: x\nstrategy: {matrix: {a: [1], exclude: [{b: 1}]}}"),

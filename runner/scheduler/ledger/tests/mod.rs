@@ -8,11 +8,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use self::machines::*;
+use self::months::*;
 use self::postgres::Postgres;
 use super::*;
 use crate::store::{LATEST, migrate_to};
 
 mod machines;
+mod months;
 
 #[path = "../../../../tests/support/postgres.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]
@@ -64,6 +66,9 @@ on_both! {
     what_a_machine_saw_that_is_behind_is_no_event,
     every_job_is_taken_once_by_many_machines,
     of_a_group_one_runs_whatever_machines_do,
+    the_oldest_logs_go_until_the_others_fit,
+    old_runs_are_forgotten_but_for_what_counts,
+    a_branch_that_breaks_and_a_deploy_that_fails_are_told_once,
     the_schema_goes_down_and_up_with_all_rows,
 }
 
