@@ -1,4 +1,4 @@
-"""The part of ./dev bench that measures `runner serve`: webhooks, the way to the first command, trivial jobs, memory, the start."""
+"""The part of ./dev bench that measures `runner serve`: webhooks, the way to the first command, trivial jobs, logs, memory, the start."""
 import asyncio, hashlib, hmac, json, os, re, sqlite3, subprocess, time
 from pathlib import Path
 
@@ -17,6 +17,20 @@ jobs:
     runs-on: ubuntu-latest
     strategy: {{ matrix: {{ n: [{numbers}] }} }}
     steps: [{{ run: 'true' }}]
+"""
+LOG = """on: workflow_dispatch
+jobs:
+  large:
+    runs-on: ubuntu-latest
+    steps: [{ run: "yes 'a line of a usual length, as compilers and tests print them' | head -c 100000000" }]
+"""
+LIVE = """on: workflow_dispatch
+jobs:
+  live:
+    runs-on: ubuntu-latest
+    steps:
+      - run: until [ -e "{folder}/read" ]; do sleep 0.05; done; for n in $(seq 100); do echo "at $EPOCHREALTIME"; sleep 0.05; done
+        shell: bash
 """
 
 
@@ -130,10 +144,77 @@ async def flood(port, rate, seconds):
     return sorted(times)
 
 
+async def readers(port, run, count, on_text):
+    """Reads the live log of a run's first job, `count` times at once, to its end; hands on each text with the reader's number."""
+    ready = asyncio.Event()
+    waiting = count
+
+    async def one(number):
+        nonlocal waiting
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+        writer.write(f"GET /api/v1/runs/{run}/jobs/0/log/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        waiting -= 1
+        if not waiting:
+            ready.set()
+        while b"event: end" not in (text := await reader.read(1 << 20)) and text:
+            on_text(number, text)
+        on_text(number, text)
+        writer.close()
+
+    tasks = [asyncio.create_task(one(number)) for number in range(count)]
+    await ready.wait()
+    return tasks
+
+
+def logs(server, folder, row, completed):
+    before, begin = completed(), time.monotonic()
+    run = server.ask("dispatch", "log.yml").split()[0]
+    until(lambda: completed() > before, "the end of the large log")
+    took = time.monotonic() - begin
+    row("100 MB of log to disk, seconds per GB", took * 10, "s", None, f"{100 / took:.0f} MB/s, the job's start too")
+
+    async def read():
+        size = 0
+
+        def count(_, text):
+            nonlocal size
+            size += len(text)
+
+        begin = time.monotonic()
+        await asyncio.gather(*await readers(server.port, run, 1, count))
+        return size, time.monotonic() - begin
+
+    size, took = asyncio.run(read())
+    assert size > 100_000_000, size
+    row("the same to a reader, seconds per GB", took * 10, "s", None, f"{100 / took:.0f} MB/s")
+
+    late, seen, run = [], {}, server.ask("dispatch", "live.yml").split()[0]
+
+    def note(number, text):
+        now = time.time()
+        for at in re.findall(rb"at (\d+\.\d+)", text):
+            seen[number] = seen.get(number, 0) + 1
+            late.append((now - float(at)) * 1000)
+
+    async def live():
+        tasks = await readers(server.port, run, 200, note)
+        (folder / "read").touch()
+        await asyncio.gather(*tasks)
+
+    until(lambda: "in_progress" in server.ask("runs", "list", "--limit", "1"), "the start of the live log")
+    asyncio.run(live())
+    assert len(seen) == 200 and set(seen.values()) == {100}, "a reader has missed lines"
+    late.sort()
+    row("200 readers of one live log: printed to read, p99", late[int(len(late) * 0.99)], "ms", None, f"p50 {late[len(late) // 2]:.0f} ms, {len(late)} lines, none missed")
+
+
 def measure(runner, folder, row, median):
     numbers = 200
     many = MANY.format(numbers=", ".join(map(str, range(numbers))))
-    server = Server(runner, folder, {"first.yml": FIRST.format(folder=folder), "many.yml": many})
+    workflows = {"first.yml": FIRST.format(folder=folder), "many.yml": many, "log.yml": LOG, "live.yml": LIVE.format(folder=folder)}
+    server = Server(runner, folder, workflows)
     server.start()
     try:
         server.looked()
@@ -145,7 +226,7 @@ def measure(runner, folder, row, median):
         at = lambda share: times[int(len(times) * share)] * 1000
         row("webhook at 500/s: answer, p99", at(0.99), "ms", None, f"p50 {at(0.5):.2f} ms, {len(times)} of {len(times)} taken")
         waiting = lambda: sqlite3.connect(folder / "data/runner.db").execute("SELECT count(*) FROM deliveries WHERE state = 'new'").fetchone()[0] == 0
-        until(waiting, "the reading of all deliveries")
+        until(waiting, "the reading of all deliveries", 600)
 
         waits, before = [], server.git("rev-parse", "HEAD")
         for number in range(40):
@@ -175,10 +256,11 @@ def measure(runner, folder, row, median):
         begin = time.monotonic()
         server.ask("dispatch", "many.yml")
         count = "SELECT count(*) FROM jobs WHERE status = 'completed'"
-        done = lambda: sqlite3.connect(folder / "data/runner.db").execute(count).fetchone()[0] >= numbers + 40
-        until(done, "the end of all jobs")
+        completed = lambda: sqlite3.connect(folder / "data/runner.db").execute(count).fetchone()[0]
+        until(lambda: completed() >= numbers + 40, "the end of all jobs")
         took = time.monotonic() - begin
         row(f"{numbers} trivial jobs with 2 slots, each", took * 1000 / numbers, "ms", 60000 / 1500, f"{numbers * 60 / took:.0f} a minute")
+        logs(server, folder, row, completed)
     finally:
         server.stop()
 
