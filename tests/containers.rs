@@ -12,6 +12,7 @@ use runner::docker::Engine;
 use tempfile::TempDir;
 
 use crate::support::images::{BUSYBOX, engine};
+use crate::support::server::Server;
 
 const LONG: Duration = Duration::from_secs(90);
 
@@ -535,4 +536,45 @@ async fn a_label_can_stand_for_an_image() {
         "{text}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_s_jobs_are_kept_in_containers_and_may_not_reach_out() {
+    engine().await;
+    let text = "name: Pull\non: pull_request\njobs:\n  inside: { runs-on: self-hosted, steps: [{ shell: sh, run: 'test -x /bin/busybox && test ! -e /etc/os-release' }] }\n  options: { runs-on: self-hosted, container: { image: IMAGE, options: --privileged }, steps: [{ run: echo reached }] }\n  volumes: { runs-on: self-hosted, container: { image: IMAGE, volumes: ['/:/host'] }, steps: [{ run: echo reached }] }\n  service: { runs-on: self-hosted, services: { db: { image: IMAGE, options: --privileged } }, steps: [{ run: echo reached }] }\n  action: { runs-on: self-hosted, steps: [{ uses: actions/checkout@v4 }, { uses: runner/build-image@v1 }, { shell: sh, run: echo reached }] }\n";
+    let more = format!(
+        "webhook-secrets = [{{ env = \"WEBHOOK_TEST_SECRET\" }}]\nforks = \"run-without-secrets\"\nfork-image = \"{BUSYBOX}\"\n"
+    );
+    let mut server = Server::new(&[("pull.yml", &text.replace("IMAGE", BUSYBOX))])
+        .polls("1h")
+        .configure(&more)
+        .configure_server("");
+    server.git(&["push", "-q", "origin", "HEAD:refs/pull/5/head"]);
+    let head = server.git(&["rev-parse", "HEAD"]);
+    server.start_with(&[("WEBHOOK_TEST_SECRET", "a-secret")]);
+    let from = |name: &str| serde_json::json!({"full_name": name});
+    let payload = serde_json::json!({"action": "opened", "repository": from("acme/demo"), "sender": {"login": "eve"},
+        "pull_request": {"number": 5, "title": "x", "updated_at": "x", "head": {"ref": "x", "sha": head, "repo": from("eve/demo")},
+            "base": {"ref": "main", "sha": head, "repo": from("acme/demo")}}});
+    server.deliver("pull_request", "a-secret", &payload);
+    let state = server.ended("1");
+    let conclusion = |id: &str| {
+        let jobs = state["jobs"].as_array().unwrap();
+        let job = jobs.iter().find(|job| job["id"] == id).unwrap();
+        job["conclusion"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(conclusion("inside"), "success", "{state}");
+    let logs = server.ask(&["runs", "logs", "1"]);
+    assert!(!logs.contains("reached\n"), "{logs}");
+    for id in ["options", "volumes", "service", "action"] {
+        assert_eq!(conclusion(id), "failure", "{state}");
+    }
+    assert!(
+        state
+            .to_string()
+            .contains("a job of a fork is kept in its containers")
+            || logs.contains("a job of a fork is kept in its containers"),
+        "{state} {logs}"
+    );
+    server.stop();
 }

@@ -252,6 +252,14 @@ impl ActionRegistry {
         self
     }
 
+    /// Returns those of these names alone.
+    #[must_use]
+    pub fn only(mut self, names: &[&str]) -> Self {
+        self.actions
+            .retain(|name, _| names.contains(&name.as_str()));
+        self
+    }
+
     /// Returns the action that `owner/name` names.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Action>> {
         self.actions.get(&name.to_lowercase()).map(Arc::clone)

@@ -98,10 +98,18 @@ impl JobRun {
         value: &Value,
         read: impl Fn(ContainerParts) -> Result<ContainerOrder, OrderError>,
     ) -> Result<Option<ContainerOrder>, String> {
-        let text = |name: &str| {
-            let part = value.get(name).filter(|part| !matches!(part, Value::Null));
-            part.map(Value::to_display_string)
-        };
+        let part = |name: &str| value.get(name).filter(|part| !matches!(part, Value::Null));
+        let text = |name: &str| part(name).map(Value::to_display_string);
+        // Either can give the whole host away.
+        let reaching = ["options", "volumes"].into_iter();
+        if let Some(name) = reaching
+            .filter(|_| self.options.labels.is_contained())
+            .find(|name| part(name).is_some())
+        {
+            return Err(format!(
+                "`{name}` is refused: a job of a fork is kept in its containers"
+            ));
+        }
         let list = |name: &str| {
             let items = value.get(name).and_then(Value::as_array);
             items

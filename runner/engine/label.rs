@@ -21,9 +21,24 @@ pub enum Place {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Labels {
     given: BTreeMap<String, Place>,
+    /// The image of jobs that may not run on this host.
+    #[serde(default)]
+    contained: Option<String>,
 }
 
 impl Labels {
+    /// Keeps every job in a container: of this image where neither it nor a label names one.
+    ///
+    /// Such jobs may not ask for what reaches out of their containers.
+    pub fn contain(&mut self, image: &str) {
+        self.contained = Some(image.to_owned());
+    }
+
+    /// Tells whether every job is kept in a container.
+    pub fn is_contained(&self) -> bool {
+        self.contained.is_some()
+    }
+
     /// Serves a label, which also decides for one that is always served.
     pub fn serve(&mut self, label: &str, place: Place) {
         self.given.insert(label.to_lowercase(), place);
@@ -40,10 +55,11 @@ impl Labels {
         let places = labels
             .iter()
             .filter_map(|label| self.given.get(&label.to_lowercase()));
-        places.into_iter().find_map(|place| match place {
+        let image = places.into_iter().find_map(|place| match place {
             Place::Host => None,
             Place::Image(image) => Some(image.as_str()),
-        })
+        });
+        image.or(self.contained.as_deref())
     }
 
     fn serves(&self, label: &str) -> bool {
@@ -88,6 +104,9 @@ mod tests {
         let wanted = |text: &str| vec!["self-hosted".to_owned(), text.to_owned()];
         assert!(labels.unserved(&wanted("gpu")).is_empty());
         assert_eq!(labels.image(&wanted("gpu")), None);
+        assert_eq!(labels.image(&wanted("Ubuntu-Latest")), Some("debian:12"));
+        labels.contain("alpine:3");
+        assert_eq!(labels.image(&wanted("gpu")), Some("alpine:3"));
         assert_eq!(labels.image(&wanted("Ubuntu-Latest")), Some("debian:12"));
     }
 }

@@ -133,6 +133,14 @@ async fn run_plan(
         .collect();
     let token = all.get("GITHUB_TOKEN").cloned().unwrap_or_default();
     let github = facts.github.as_object().cloned().unwrap_or_default();
+    // The others work on this host, with files that the job brings.
+    let actions = if order.labels.is_contained() {
+        around
+            .actions
+            .only(&["runner/checkout", "actions/checkout"])
+    } else {
+        around.actions
+    };
     let collector = Collector::default();
     let mut secrets = job_secrets(&all, &plan.secrets, &facts);
     for (name, value) in &order.environment_secrets {
@@ -147,7 +155,7 @@ async fn run_plan(
         cancel: around.cancel,
         force: around.force,
         options: Arc::new(EngineOptions {
-            actions: around.actions,
+            actions,
             actions_dir: None,
             source: source.path().to_owned(),
             secrets_folder: order.folder.clone(),

@@ -56,6 +56,8 @@ pub struct Repository {
     pub reports_skipped: bool,
     /// What becomes of pull requests from forks.
     pub forks: Forks,
+    /// The image of the containers that their jobs are kept in; without one they run on this host.
+    pub fork_image: Option<String>,
 }
 
 impl Repository {
@@ -77,6 +79,7 @@ impl Repository {
             app: None,
             reports_skipped: false,
             forks: Forks::Refuse,
+            fork_image: None,
         }
     }
 

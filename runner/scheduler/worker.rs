@@ -217,6 +217,14 @@ impl Worker {
             )
         })?;
         let secrets = self.secrets_of(repository, taken).await?;
+        let mut labels = self.ledger.labels().clone();
+        if let Some(image) = repository
+            .fork_image
+            .as_ref()
+            .filter(|_| taken.document.is_fork)
+        {
+            labels.contain(image);
+        }
         let order = WrittenOrder {
             format: FORMAT,
             run: taken.claimed.run.clone(),
@@ -227,7 +235,7 @@ impl Worker {
             changes: taken.changes.clone(),
             secrets: secrets.of_repository,
             environment_secrets: secrets.of_environment,
-            labels: self.ledger.labels().clone(),
+            labels,
             spool: spool.folder().to_owned(),
             work: self.work.clone(),
             mirror: (

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use super::http::request;
+
 /// How long anything may take on a machine that has much else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -78,6 +83,23 @@ impl Server {
             let (address, _) = address.split_once('\n')?;
             Some(address.to_owned())
         })
+    }
+
+    /// Delivers a webhook as GitHub does, signed by this secret; it must be taken.
+    pub(crate) fn deliver(&self, event: &str, secret: &str, payload: &serde_json::Value) {
+        let body = payload.to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(body.as_bytes());
+        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        let id = uuid::Uuid::now_v7().to_string();
+        let headers = [
+            ("X-GitHub-Event", event),
+            ("X-GitHub-Delivery", &id),
+            ("X-Hub-Signature-256", &signature),
+        ];
+        let path = "/webhooks/github";
+        let answer = request(&self.address(), "POST", path, &headers, body.as_bytes());
+        assert_eq!(answer.status, 202, "{answer:?}");
     }
 
     /// Returns where everything lies.

@@ -95,6 +95,7 @@ struct WrittenRepository {
     folder: Option<PathBuf>,
     default_branch: Option<String>,
     forks: Option<WrittenForks>,
+    fork_image: Option<String>,
     lost_jobs: Option<LostJobs>,
     token: Option<Value>,
     #[serde(default)]
@@ -419,6 +420,7 @@ fn watched(
         Some(WrittenForks::Approve) => Forks::Approve,
         Some(WrittenForks::RunWithoutSecrets) => Forks::Run,
     };
+    repository.fork_image = written.fork_image;
     repository.reports_skipped = written.report_skipped.unwrap_or(false);
     repository.reruns_lost = written.lost_jobs == Some(LostJobs::Rerun);
     // GitHub is told where it can be: by whoever has a token for it.

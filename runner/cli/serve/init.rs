@@ -138,6 +138,8 @@ folder = "{}"
 # webhook-secrets = [{{ env = "WEBHOOK_SECRET" }}]
 # Whether pull requests from forks run: "refuse", "approve" (once someone lets the commit run), or "run-without-secrets".
 # forks = "refuse"
+# The image of the containers that their jobs are kept in.
+# fork-image = "debian:12"
 # Whether GitHub is told of workflows that a filter shut out, so that nobody waits for a required check.
 # report-skipped = true
 # What becomes of a job that was lost with its machine: "fail", or "rerun" (once; one that deploys is never run again by itself).

@@ -31,7 +31,7 @@ use super::{settings, write_line, write_note};
 use crate::process;
 use crate::run::Terms;
 use crate::scheduler::{
-    self, Dispatch, DispatchError, JobSurroundings, Ledger, Notifier, Reaper, Repository,
+    self, Dispatch, DispatchError, Forks, JobSurroundings, Ledger, Notifier, Reaper, Repository,
     Retention, Room, VaultError, Worker, run_ordered,
 };
 use crate::server::{Live, Site, Templates, answer};
@@ -214,6 +214,12 @@ fn announce(config: &ServeConfig) {
                 watched.repository.mirror.shown_url(),
                 humantime::format_duration(watched.poll)
             ));
+            let repository = &watched.repository;
+            if repository.forks != Forks::Refuse && repository.fork_image.is_none() {
+                write_note(&format!(
+                    "warning: what forks of {name} bring runs on this host; `fork-image` keeps it in containers"
+                ));
+            }
         }
     }
 }
