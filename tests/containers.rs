@@ -541,7 +541,7 @@ async fn a_label_can_stand_for_an_image() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_s_jobs_are_kept_in_containers_and_may_not_reach_out() {
     engine().await;
-    let text = "name: Pull\non: pull_request\njobs:\n  inside: { runs-on: self-hosted, steps: [{ shell: sh, run: 'test -x /bin/busybox && test ! -e /etc/os-release' }] }\n  options: { runs-on: self-hosted, container: { image: IMAGE, options: --privileged }, steps: [{ run: echo reached }] }\n  volumes: { runs-on: self-hosted, container: { image: IMAGE, volumes: ['/:/host'] }, steps: [{ run: echo reached }] }\n  service: { runs-on: self-hosted, services: { db: { image: IMAGE, options: --privileged } }, steps: [{ run: echo reached }] }\n  action: { runs-on: self-hosted, steps: [{ uses: actions/checkout@v4 }, { uses: runner/build-image@v1 }, { shell: sh, run: echo reached }] }\n";
+    let text = "name: Pull\non: pull_request\njobs:\n  inside: { runs-on: self-hosted, steps: [{ shell: sh, run: 'test -x /bin/busybox && test ! -e /etc/os-release && test ! -e /var/run/docker.sock' }] }\n  options: { runs-on: self-hosted, container: { image: IMAGE, options: --privileged }, steps: [{ run: echo reached }] }\n  volumes: { runs-on: self-hosted, container: { image: IMAGE, volumes: ['/:/host'] }, steps: [{ run: echo reached }] }\n  service: { runs-on: self-hosted, services: { db: { image: IMAGE, options: --privileged } }, steps: [{ run: echo reached }] }\n  action: { runs-on: self-hosted, steps: [{ uses: actions/checkout@v4 }, { uses: runner/build-image@v1 }, { shell: sh, run: echo reached }] }\n";
     let more = format!(
         "webhook-secrets = [{{ env = \"WEBHOOK_TEST_SECRET\" }}]\nforks = \"run-without-secrets\"\nfork-image = \"{BUSYBOX}\"\n"
     );

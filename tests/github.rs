@@ -333,8 +333,22 @@ fn a_pull_request_runs_with_secrets_and_one_of_a_fork_does_not_run() {
 }
 
 #[test]
+fn forks_run_nowhere_unless_it_is_said_where() {
+    let server = hooked(&[("pull.yml", PULL)], "forks = \"approve\"\n");
+    let refused = server
+        .command(&["serve"])
+        .envs(env())
+        .env("ANOTHER_TEST_SECRET", "an-older-secret")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("`fork-image` is not there"), "{said}");
+}
+
+#[test]
 fn a_fork_that_may_run_gets_no_secret() {
-    let more = "forks = \"run-without-secrets\"\nfolder = \"private\"\n[repository.secrets]\nTOKEN = { env = \"WEBHOOK_TEST_SECRET\" }\n";
+    let more = "forks = \"run-without-secrets\"\nfork-image = \"host\"\nfolder = \"private\"\n[repository.secrets]\nTOKEN = { env = \"WEBHOOK_TEST_SECRET\" }\n";
     let mut server = hooked(&[("pull.yml", PULL)], more);
     let address = start(&mut server);
     let head = pull_request(&server);

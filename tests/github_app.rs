@@ -299,6 +299,9 @@ fn a_run_that_deployed_can_be_rolled_back_by_its_button() {
     assert_eq!(server.ask(&["runs", "list"]).lines().count(), 2);
 }
 
+/// Forks run once somebody lets them.
+const APPROVED: &str = "forks = \"approve\"\nfork-image = \"host\"\n";
+
 const PULL: &str = "name: Checks\non: pull_request\nconcurrency: pull\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      - run: echo \"secret [${{ secrets.GITHUB_TOKEN }}] file $(cat change)\"\n";
 
 fn pull_payload(head: &str, action: &str) -> Value {
@@ -323,7 +326,7 @@ fn a_fork_s_commit_runs_once_it_is_approved_and_a_newer_one_needs_its_own_approv
     let pem = key.pem();
     let github = GitHub::of_app(key);
     let workflows = [("pull.yml", PULL)];
-    let mut server = served(&github, &pem, &workflows, ("", "forks = \"approve\"\n"));
+    let mut server = served(&github, &pem, &workflows, ("", APPROVED));
     let address = start(&mut server);
     let first = propose(&server, "one");
     deliver(
@@ -407,7 +410,7 @@ fn a_run_is_approved_with_the_commit_that_the_event_named_or_not_at_all() {
     let pem = key.pem();
     let github = GitHub::of_app(key);
     let workflows = [("pull.yml", PULL)];
-    let mut server = served(&github, &pem, &workflows, ("", "forks = \"approve\"\n"));
+    let mut server = served(&github, &pem, &workflows, ("", APPROVED));
     let address = start(&mut server);
     let named = propose(&server, "harmless");
     // It is pushed over before anybody looks.

@@ -304,7 +304,7 @@ impl JobRun {
             .with(&folders.commands, COMMANDS)
             .with(&folders.home(), HOME)
             .with_read_only(&folders.event(), EVENT);
-        if containers.socket().exists() {
+        if containers.socket().exists() && !self.options.labels.is_contained() {
             mounts = mounts.with(containers.socket(), "/var/run/docker.sock");
         }
         let entrypoint = ready.entrypoint.filter(|entrypoint| !entrypoint.is_empty());

@@ -205,7 +205,7 @@ impl JobRun {
         if let Some(order) = &orders.job {
             self.say(&format!("container: {}", order.image()));
             let mut mounts = self.job_mounts();
-            if containers.socket().exists() {
+            if containers.socket().exists() && !self.options.labels.is_contained() {
                 mounts = mounts.with(containers.socket(), "/var/run/docker.sock");
             }
             let workdir = mounts.path_inside(&self.folders.workspace);

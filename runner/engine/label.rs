@@ -29,7 +29,7 @@ pub struct Labels {
 impl Labels {
     /// Keeps every job in a container: of this image where neither it nor a label names one.
     ///
-    /// Such jobs may not ask for what reaches out of their containers.
+    /// Such jobs may not ask for what reaches out of their containers, and the daemon is not in reach there.
     pub fn contain(&mut self, image: &str) {
         self.contained = Some(image.to_owned());
     }

@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_secs(30);
 /// How long after its time a scheduled run that was missed still starts, where the file does not say it.
 const CATCH_UP: Duration = Duration::from_secs(60 * 60);
 
+/// What stands for an image where jobs of forks run on this host.
+const HOST: &str = "host";
+
 /// The API that is told of runs where the file does not say which.
 pub(super) const GITHUB_API: &str = "https://api.github.com";
 
@@ -408,6 +411,26 @@ fn labels(written: &BTreeMap<String, String>) -> Result<Labels, CliError> {
     Ok(labels)
 }
 
+/// The image of the containers that jobs of forks are kept in; none where they run on this host.
+fn fork_image(
+    forks: Forks,
+    written: Option<String>,
+    repository: &str,
+) -> Result<Option<String>, CliError> {
+    match (forks, written) {
+        (Forks::Refuse, image) => Ok(image),
+        (_, Some(image)) if image == HOST => Ok(None),
+        (_, Some(image)) => Ok(Some(image)),
+        (_, None) => {
+            let message =
+                format!("`forks` of {repository} lets them run, and `fork-image` is not there");
+            Err(CliError::new(ErrorKind::Invalid, message).with_hint(
+                "name the image of the containers that their jobs are kept in, or \"host\" if they may see and do all that this server may",
+            ))
+        }
+    }
+}
+
 fn watched(
     written: WrittenRepository,
     (mirrors, folder): (&Path, &Path),
@@ -420,7 +443,7 @@ fn watched(
         Some(WrittenForks::Approve) => Forks::Approve,
         Some(WrittenForks::RunWithoutSecrets) => Forks::Run,
     };
-    repository.fork_image = written.fork_image;
+    repository.fork_image = fork_image(repository.forks, written.fork_image, &written.name)?;
     repository.reports_skipped = written.report_skipped.unwrap_or(false);
     repository.reruns_lost = written.lost_jobs == Some(LostJobs::Rerun);
     // GitHub is told where it can be: by whoever has a token for it.

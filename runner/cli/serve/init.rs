@@ -138,7 +138,7 @@ folder = "{}"
 # webhook-secrets = [{{ env = "WEBHOOK_SECRET" }}]
 # Whether pull requests from forks run: "refuse", "approve" (once someone lets the commit run), or "run-without-secrets".
 # forks = "refuse"
-# The image of the containers that their jobs are kept in.
+# The image of the containers that their jobs are kept in; or "host".
 # fork-image = "debian:12"
 # Whether GitHub is told of workflows that a filter shut out, so that nobody waits for a required check.
 # report-skipped = true

@@ -217,7 +217,7 @@ fn announce(config: &ServeConfig) {
             let repository = &watched.repository;
             if repository.forks != Forks::Refuse && repository.fork_image.is_none() {
                 write_note(&format!(
-                    "warning: what forks of {name} bring runs on this host; `fork-image` keeps it in containers"
+                    "warning: what forks of {name} bring runs on this host, with all rights of this server"
                 ));
             }
         }
