@@ -1,6 +1,7 @@
 //! A bare copy of a repository that lies elsewhere: fetched from, read by commit, checked out from.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,6 +10,7 @@ use git2::{
     AutotagOption, Cred, CredentialType, FetchOptions, FetchPrune, ObjectType, Oid,
     RemoteCallbacks, Repository, TreeWalkMode, TreeWalkResult,
 };
+use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
 /// What is fetched: branches and tags by their names.
@@ -114,10 +116,28 @@ impl Mirror {
     }
 
     fn open(&self) -> Result<Repository, git2::Error> {
-        match Repository::open_bare(&self.folder) {
-            Ok(repository) => Ok(repository),
-            Err(_) => Repository::init_bare(&self.folder),
-        }
+        Repository::open_bare(&self.folder)
+    }
+
+    /// Opens the copy to change it, and makes it where it is not there; nobody else does meanwhile,
+    /// in this process or another: git itself gives up at once where two write.
+    fn open_alone(&self) -> Result<(Flock<File>, Repository), git2::Error> {
+        let path = self.folder.with_extension("lock");
+        let made = match path.parent() {
+            Some(parent) => std::fs::create_dir_all(parent),
+            None => Ok(()),
+        };
+        let lock = made.and_then(|()| {
+            let file = File::create(&path)?;
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+        });
+        let lock = lock.map_err(|error| {
+            git2::Error::from_str(&format!("`{}` cannot be locked: {error}", path.display()))
+        })?;
+        let repository = self
+            .open()
+            .or_else(|_| Repository::init_bare(&self.folder))?;
+        Ok((lock, repository))
     }
 
     /// Fetches what is new and returns where the branches and tags stand there, a tag at its commit.
@@ -127,7 +147,7 @@ impl Mirror {
         &self,
         credentials: &Credentials,
     ) -> Result<BTreeMap<String, String>, MirrorError> {
-        let repository = self.open().map_err(self.failed("copied"))?;
+        let (_lock, repository) = self.open_alone().map_err(self.failed("copied"))?;
         let fetched = fetch(&repository, &self.url, &REFSPECS, credentials);
         fetched.map_err(self.failed("fetched"))?;
         self.refs(&repository).map_err(self.failed("read"))
@@ -135,7 +155,7 @@ impl Mirror {
 
     /// Fetches one more ref, as that of a pull request, and returns its commit.
     pub fn fetch_ref(&self, name: &str, credentials: &Credentials) -> Result<String, MirrorError> {
-        let repository = self.open().map_err(self.failed("copied"))?;
+        let (_lock, repository) = self.open_alone().map_err(self.failed("copied"))?;
         let refspec = format!("+{name}:{name}");
         fetch(&repository, &self.url, &[&refspec], credentials).map_err(self.failed("fetched"))?;
         let found = repository
@@ -349,6 +369,32 @@ mod tests {
         ] {
             let mirror = Mirror::new(PathBuf::new(), url.to_owned());
             assert_eq!(mirror.shown_url(), shown);
+        }
+    }
+
+    #[test]
+    fn a_copy_that_several_make_at_once_is_whole_for_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Repository::init(folder.path().join("source")).unwrap();
+        let who = git2::Signature::now("Tess", "t@example.com").unwrap();
+        let tree = source.treebuilder(None).unwrap().write().unwrap();
+        let tree = source.find_tree(tree).unwrap();
+        let head = source.commit(Some("refs/heads/main"), &who, &who, "first", &tree, &[]);
+        let head = head.unwrap().to_string();
+        for number in 0..8 {
+            let copy = folder.path().join(format!("copies/{number}.git"));
+            let url = source.path().display().to_string();
+            let mirror = Mirror::new(copy, url);
+            std::thread::scope(|scope| {
+                let one = || {
+                    let refs = mirror.fetch(&Credentials::default()).unwrap();
+                    assert_eq!(refs["refs/heads/main"], head);
+                    assert!(mirror.has(&head));
+                };
+                for _ in 0..8 {
+                    scope.spawn(one);
+                }
+            });
         }
     }
 }
