@@ -228,10 +228,10 @@ impl Carrier<'_> {
         let (files, others) = segment.split_at(files);
         let written = async {
             let steps: Vec<Step> = files.iter().map(|(_, step)| step.clone()).collect();
-            match steps.is_empty() {
-                true => (Vec::new(), Duration::ZERO),
-                false => (host.apply_files(&steps, act).await, start.elapsed()),
+            if steps.is_empty() {
+                return (Vec::new(), Duration::ZERO);
             }
+            (host.apply_files(&steps, act).await, start.elapsed())
         };
         let run = others.iter().map(|(_, step)| async {
             let result = host.apply(&step.op, act, halt).await;
@@ -342,13 +342,13 @@ fn with_journals(segment: &[Phased], current: &Journal, worked: Phase) -> Vec<Ph
 
 /// How many operations from the first on can be carried out together.
 fn segment_length(steps: &[Phased]) -> usize {
-    let verb = |(_, step): &'_ Phased| step.op.verb.clone();
-    let verbs: Vec<Verb> = steps.iter().map(verb).collect();
+    let verbs = || steps.iter().map(|(_, step)| &step.op.verb);
     let together = |(n, later): &(usize, &Verb)| {
-        let mut earlier = verbs.iter().take(*n);
-        earlier.all(|earlier| later.may_run_beside(earlier))
+        verbs()
+            .take(*n)
+            .all(|earlier| later.may_run_beside(earlier))
     };
-    verbs.iter().enumerate().take_while(together).count()
+    verbs().enumerate().take_while(together).count()
 }
 
 /// Tells when a host begins a phase and when it has reached it.

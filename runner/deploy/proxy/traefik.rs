@@ -151,33 +151,40 @@ async fn await_start(host: &Host, container: &str) -> Result<(), OpError> {
 
 /// Checks that Traefik runs and its API answers, or did a moment ago.
 pub(super) async fn check(host: &Host, container: &str) -> Result<(), OpError> {
-    match known(host, container, |asked| asked.elapsed() < FRESH).await {
-        Some(_) => Ok(()),
-        None => entry_points(host, container).await.map(drop),
-    }
+    entry_points(host, container, FRESH).await.map(drop)
 }
 
 /// Sees to it that the way to Traefik's API is open and its entry points are known, where that can
 /// be; `found` is its container. Why it cannot be is told by whoever needs them.
 pub(super) async fn look(host: &Host, found: Found) {
     let name = found.name.clone();
-    {
-        let mut way = host.proxy_api.lock().await;
-        let is_open = way
-            .as_ref()
-            .is_some_and(|api| api.found.id == found.id && api.kept.is_open());
-        if !is_open {
-            *way = Api::open(host, found).await.ok();
-        }
-        if way.is_none() {
-            return;
-        }
+    let mut way = host.proxy_api.lock().await;
+    let is_open = |api: &Api| api.found.id == found.id && api.kept.is_open();
+    if !way.as_ref().is_some_and(is_open) {
+        *way = Api::open(host, found).await.ok();
     }
-    let _told_later = entry_points(host, &name).await;
+    let can_ask = way.is_some();
+    drop(way);
+    if can_ask {
+        let _told_later = entry_points(host, &name, Duration::ZERO).await;
+    }
 }
 
-/// Traefik's entry points, and its container; they are the same as long as it runs.
-async fn entry_points(host: &Host, container: &str) -> Result<(Value, Found), OpError> {
+/// Traefik's entry points, and its container; they are the same as long as it runs, so that what was
+/// asked for less than `age` ago, through the way that is still open, is not asked for again.
+async fn entry_points(
+    host: &Host,
+    container: &str,
+    age: Duration,
+) -> Result<(Value, Found), OpError> {
+    if let Some(api) = host.proxy_api.lock().await.as_ref()
+        && api.found.name == container
+        && api.kept.is_open()
+        && let Some((entries, asked)) = &api.entries
+        && asked.elapsed() < age
+    {
+        return Ok((entries.clone(), api.found.clone()));
+    }
     let (answer, found) = api_and_container(host, container, "/api/entrypoints").await?;
     if !answer.is_success() {
         return Err(OpError::Proxy(format!(
@@ -192,30 +199,9 @@ async fn entry_points(host: &Host, container: &str) -> Result<(Value, Found), Op
     Ok((entries, found))
 }
 
-/// The same, without a question where it was asked through the way that is open.
-async fn known_entry_points(host: &Host, container: &str) -> Result<(Value, Found), OpError> {
-    match known(host, container, |_| true).await {
-        Some(known) => Ok(known),
-        None => entry_points(host, container).await,
-    }
-}
-
-/// What was asked through the way that is still open, if the time when it was is good enough.
-async fn known(
-    host: &Host,
-    container: &str,
-    is_good: impl Fn(Instant) -> bool,
-) -> Option<(Value, Found)> {
-    let way = host.proxy_api.lock().await;
-    let api = way.as_ref().filter(|api| api.container == container)?;
-    let (entries, asked) = api.entries.as_ref().filter(|_| api.kept.is_open())?;
-    is_good(*asked).then(|| (entries.clone(), api.found.clone()))
-}
-
 /// The way to Traefik's own API, kept from one question to the next.
 #[derive(Debug)]
 pub(in crate::deploy) struct Api {
-    container: String,
     /// The container as it was when the way was opened.
     found: Found,
     kept: http::Kept,
@@ -231,16 +217,14 @@ impl Api {
     }
 
     async fn open(host: &Host, found: Found) -> Result<Self, OpError> {
-        let container = found.name.clone();
         let mut ips = found.networks.values().map(|joined| joined.ip.as_str());
         let ip = ips.find(|ip| !ip.is_empty());
-        let ip = ip.ok_or_else(|| OpError::Proxy(format!("`{container}` does not run")))?;
+        let ip = ip.ok_or_else(|| OpError::Proxy(format!("`{}` does not run", found.name)))?;
         let connect = timeout(ANSWER, host.ssh.connect_tcp(ip, OPS_PORT)).await;
         let stream =
             connect.map_err(|_| OpError::Proxy("does not take connections".to_owned()))??;
         let kept = http::Kept::new(stream).await.map_err(|e| silent(&e))?;
         Ok(Self {
-            container,
             found,
             kept,
             entries: None,
@@ -276,7 +260,7 @@ async fn api_and_container(
 ) -> Result<(Answer, Found), OpError> {
     let mut way = host.proxy_api.lock().await;
     // One that is broken off in the middle is not used again.
-    if let Some(mut api) = way.take().filter(|api| api.container == container)
+    if let Some(mut api) = way.take().filter(|api| api.found.name == container)
         && let Ok(answer) = api.get(path).await
     {
         let found = api.found.clone();
@@ -386,9 +370,10 @@ impl Door {
     async fn open(&self, host: &Host) -> Result<http::Kept, OpError> {
         let opened = async {
             let stream = host.ssh.connect_tcp("127.0.0.1", self.port).await?;
-            let kept = match self.is_tls {
-                true => http::Kept::tls(stream, &self.name).await,
-                false => http::Kept::new(stream).await,
+            let kept = if self.is_tls {
+                http::Kept::tls(stream, &self.name).await
+            } else {
+                http::Kept::new(stream).await
             };
             kept.map_err(|error| self.silent(&crate::deploy::error::chain(&error)))
         };
@@ -407,7 +392,7 @@ async fn doors<'a>(
     container: &str,
     routes: &'a [RouteSpec],
 ) -> Result<Vec<(Door, &'a RouteSpec)>, OpError> {
-    let (entries, found) = known_entry_points(host, container).await?;
+    let (entries, found) = entry_points(host, container, Duration::MAX).await?;
     let mut doors = Vec::new();
     for route in routes {
         let main = if route.tls.is_some() { WEB_SECURE } else { WEB };

@@ -21,8 +21,10 @@ impl Verb {
         }
         match (earlier, self) {
             (one, other) if one.prepares() && other.prepares() => true,
-            (file, Self::CheckProxy { .. } | Self::CheckAccessory { .. } | Self::Gate { .. }) => {
-                file.only_adds_files() || matches!((file, self), (Self::Gate { .. }, Self::Gate { .. }))
+            (file, Self::CheckProxy { .. } | Self::CheckAccessory { .. } | Self::Gate { .. })
+                if file.only_adds_files() =>
+            {
+                true
             }
             // The journal of the transaction must be there before anything else of it is.
             (Self::Record { phase }, Self::Create { .. }) => {
@@ -33,6 +35,7 @@ impl Verb {
                 Self::Create { .. },
             )
             | (Self::Start { .. }, Self::Start { .. })
+            | (Self::Gate { .. }, Self::Gate { .. })
             | (Self::AwaitAnswer { .. }, Self::AwaitAnswer { .. })
             // The proof is repeated until the proxy has taken the change over.
             | (Self::AwaitRoute { .. }, Self::Probe { .. })
