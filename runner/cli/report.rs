@@ -11,9 +11,9 @@ use super::error::{CliError, ErrorKind};
 use super::{settings, write_note};
 use crate::event::TriggerEvent;
 use crate::git::{WorkingTree, uncommitted};
-use crate::github::GitHub;
+use crate::github::{self, GitHub};
 use crate::plan::WorkflowFile;
-use crate::run::{Conclusion, DeployOutcome, RunOutcome};
+use crate::run::{Conclusion, RunOutcome};
 use crate::scheduler::{CommitStatus, Sender, shortened, state_of, status_context};
 
 /// How long the end of a run waits for GitHub.
@@ -160,11 +160,9 @@ fn ended(outcome: Option<RunOutcome>) -> String {
         Conclusion::Failure => "Failed",
         Conclusion::Cancelled => "Cancelled",
     };
-    let deploy = match outcome.deploy {
-        Some(DeployOutcome::Undone) => "; the deploy was undone, the old release serves",
-        Some(DeployOutcome::UndoIncomplete) => "; THE UNDO OF THE DEPLOY IS INCOMPLETE",
-        None => "",
-    };
+    let deploy = outcome
+        .deploy
+        .map_or_else(String::new, |deploy| format!("; {}", deploy.words()));
     format!("{words}{deploy}")
 }
 
@@ -176,7 +174,7 @@ async fn send(status: CommitStatus, sender: &Sender) -> Result<(), String> {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
-        let crate::github::Failure::Later(None, why) = &failure else {
+        let github::Failure::Later(None, why) = &failure else {
             return Err(failure.words().to_owned());
         };
         pause *= 2;
@@ -190,7 +188,7 @@ async fn send(status: CommitStatus, sender: &Sender) -> Result<(), String> {
 /// Returns the API of the server that a repository lies on.
 fn api_of(tree: &WorkingTree) -> String {
     match tree.server_url.as_deref() {
-        None | Some("https://github.com") => "https://api.github.com".to_owned(),
+        None | Some("https://github.com") => github::API.to_owned(),
         Some(server) => format!("{server}/api/v3"),
     }
 }

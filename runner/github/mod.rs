@@ -9,3 +9,6 @@ pub use answer::{Answer, ask};
 pub use app::App;
 pub use client::{Failure, GitHub, GitHubError, Page};
 pub use signature::is_signed;
+
+/// Where GitHub itself answers.
+pub const API: &str = "https://api.github.com";

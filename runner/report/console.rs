@@ -8,8 +8,8 @@ use anstyle::{AnsiColor, Style};
 
 use super::Reporter;
 use crate::run::{
-    Annotation, AnnotationLevel, Conclusion, DeployOutcome, DeployProgress, JobEnd, JobKey,
-    PlannedJob, RunEvent, RunOutcome, Stream,
+    Annotation, AnnotationLevel, Conclusion, DeployProgress, JobEnd, JobKey, PlannedJob, RunEvent,
+    RunOutcome, Stream,
 };
 
 /// How many of a failed step's last lines are shown again at the end.
@@ -268,11 +268,9 @@ impl<W: Write> Console<W> {
         } else {
             outcome.conclusion.as_str()
         };
-        let deploy = match outcome.deploy {
-            Some(DeployOutcome::Undone) => "; the deploy was undone, the old release serves",
-            Some(DeployOutcome::UndoIncomplete) => "; THE UNDO OF THE DEPLOY IS INCOMPLETE",
-            None => "",
-        };
+        let deploy = outcome
+            .deploy
+            .map_or_else(String::new, |deploy| format!("; {}", deploy.words()));
         drop(writeln!(self.out, "{style}{sign} {word}{style:#}{deploy}"));
         drop(self.out.flush());
     }

@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::findings::Findings;
 use super::post::{About, Post, context_of, ended};
+use super::shown::told_time;
 use crate::run::{
-    Annotation, AnnotationLevel, Attempt, Conclusion, DeployOutcome, JobKey, RunId, Status,
-    Timestamp,
+    Annotation, AnnotationLevel, Attempt, Conclusion, JobKey, RunId, Status, Timestamp,
 };
 use crate::store::JobRow;
 
@@ -164,7 +164,7 @@ pub(super) fn of_run(about: &About<'_>) -> Post {
         attempt: run.attempt,
         job: None,
     };
-    let completed_at = conclusion.and(run.finished_at).and_then(time);
+    let completed_at = conclusion.and(run.finished_at).and_then(told_time);
     Post::Check {
         run: run.id.clone(),
         check: Check {
@@ -173,7 +173,7 @@ pub(super) fn of_run(about: &About<'_>) -> Post {
             name: context_of(run),
             status: status.to_owned(),
             conclusion: conclusion.map(str::to_owned),
-            started_at: run.started_at.and_then(time),
+            started_at: run.started_at.and_then(told_time),
             completed_at,
             title,
             summary: list_of(about.jobs, run.awaits_approval, about.sha),
@@ -218,11 +218,9 @@ pub(super) fn of_job(about: &About<'_>, job: &JobRow) -> Post {
         Status::InProgress => "in_progress",
         Status::Completed => "completed",
     };
-    let deploy = match job.deploy {
-        Some(DeployOutcome::Undone) => ": the deploy was undone, the old release serves",
-        Some(DeployOutcome::UndoIncomplete) => ": THE UNDO OF THE DEPLOY IS INCOMPLETE",
-        None => "",
-    };
+    let deploy = job
+        .deploy
+        .map_or_else(String::new, |deploy| format!(": {}", deploy.words()));
     let word = match conclusion {
         None if job.status == Status::InProgress => "In progress",
         None => "Queued",
@@ -248,7 +246,7 @@ pub(super) fn of_job(about: &About<'_>, job: &JobRow) -> Post {
     let completed_at = job
         .started_at
         .zip(job.milliseconds)
-        .and_then(|(began, took)| time(Timestamp(began.0 + i64::try_from(took).unwrap_or(0))));
+        .and_then(|(began, took)| told_time(Timestamp(began.0 + i64::try_from(took).unwrap_or(0))));
     Post::Check {
         run: run.id.clone(),
         check: Check {
@@ -257,7 +255,7 @@ pub(super) fn of_job(about: &About<'_>, job: &JobRow) -> Post {
             name: format!("{} / {} ({})", run.name, job.name, run.event),
             status: status.to_owned(),
             conclusion: conclusion.map(str::to_owned),
-            started_at: job.started_at.and_then(time),
+            started_at: job.started_at.and_then(told_time),
             completed_at: conclusion.and(completed_at),
             title: format!("{word}{deploy}"),
             summary: job.reason.clone().unwrap_or_default(),
@@ -273,11 +271,6 @@ fn conclusion_of(conclusion: Conclusion, is_timed_out: bool) -> &'static str {
         Conclusion::Cancelled | Conclusion::Failure if is_timed_out => "timed_out",
         conclusion => conclusion.as_str(),
     }
-}
-
-fn time(at: Timestamp) -> Option<String> {
-    let time = chrono::DateTime::from_timestamp_millis(at.0)?;
-    Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 impl Check {

@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use crate::event::TriggerEvent;
 use crate::expression::{Object, Value};
+use crate::github;
 use crate::workflow::Workflow;
 
 /// The repository's name where nobody tells one.
@@ -125,10 +126,7 @@ fn add_repository(github: &mut Object, repository: &str, run: &RunContext<'_>) {
     let event = run.event;
     let server = run.server_url.unwrap_or(GITHUB);
     let (api, graphql) = if server == GITHUB {
-        (
-            "https://api.github.com".to_owned(),
-            "https://api.github.com/graphql".to_owned(),
-        )
+        (github::API.to_owned(), format!("{}/graphql", github::API))
     } else {
         (format!("{server}/api/v3"), format!("{server}/api/graphql"))
     };

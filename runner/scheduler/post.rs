@@ -128,11 +128,9 @@ pub(super) fn ended(run: &RunRow, jobs: &[JobRow]) -> String {
             .collect();
         names.join(", ")
     };
-    let deploy = match run.deploy {
-        Some(DeployOutcome::Undone) => "; the deploy was undone, the old release serves",
-        Some(DeployOutcome::UndoIncomplete) => "; THE UNDO OF THE DEPLOY IS INCOMPLETE",
-        None => "",
-    };
+    let deploy = run
+        .deploy
+        .map_or_else(String::new, |deploy| format!("; {}", deploy.words()));
     let what = match run.conclusion {
         Some(Conclusion::Failure) => format!("Failed: {}", named(Conclusion::Failure)),
         Some(Conclusion::Cancelled) if run.is_timed_out => "Timed out".to_owned(),

@@ -29,7 +29,11 @@ pub fn job_json(job: &JobRow) -> Json {
 
 /// Returns a time as `2026-01-31T12:00:00Z`.
 pub fn iso_time(at: Timestamp) -> String {
-    chrono::DateTime::from_timestamp_millis(at.0).map_or_else(String::new, |time| {
-        time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-    })
+    told_time(at).unwrap_or_default()
+}
+
+/// The same; none for a time that no calendar has.
+pub(super) fn told_time(at: Timestamp) -> Option<String> {
+    let time = chrono::DateTime::from_timestamp_millis(at.0)?;
+    Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::super::error::{CliError, ErrorKind};
-use super::config::{GITHUB_API, Value, Values};
-use crate::github::App;
+use super::config::{Value, Values};
+use crate::github::{self, App};
 
 /// The table as it is written.
 #[derive(Debug, Deserialize)]
@@ -51,7 +51,7 @@ impl WrittenApp {
         let webhook_secrets = self.webhook_secrets.iter();
         Ok(AppConfig {
             id: self.id,
-            api: self.api.clone().unwrap_or_else(|| GITHUB_API.to_owned()),
+            api: self.api.clone().unwrap_or_else(|| github::API.to_owned()),
             key: secret(&self.private_key, "private-key")?,
             webhook_secrets: webhook_secrets
                 .map(|value| secret(value, "webhook-secrets"))

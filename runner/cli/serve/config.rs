@@ -16,6 +16,7 @@ use super::arguments::ServerArguments;
 use super::keeping::{self, WrittenKeep};
 use super::telling::{self, WrittenChannel};
 use crate::engine::Labels;
+use crate::github;
 use crate::notify::Channel;
 use crate::scheduler::{Forks, Keep, Repository, Subscriptions};
 
@@ -27,9 +28,6 @@ const CATCH_UP: Duration = Duration::from_secs(60 * 60);
 
 /// What stands for an image where jobs of forks run on this host.
 const HOST: &str = "host";
-
-/// The API that is told of runs where the file does not say which.
-pub(super) const GITHUB_API: &str = "https://api.github.com";
 
 /// How often GitHub is asked for deliveries that were missed where the file does not say it.
 const MISSED: Duration = Duration::from_secs(180);
@@ -452,7 +450,10 @@ fn watched(
         repository.default_branch.clone_from(branch);
     }
     let (has_token, reports) = (written.token.is_some(), written.report);
-    let api = written.api.clone().unwrap_or_else(|| GITHUB_API.to_owned());
+    let api = written
+        .api
+        .clone()
+        .unwrap_or_else(|| github::API.to_owned());
     repository.vars = written.vars;
     repository.folder = written.folder.map(|path| folder.join(path));
     repository.credentials.ssh_key = written.ssh_key.map(|path| folder.join(path));

@@ -249,6 +249,14 @@ impl DeployOutcome {
         }
     }
 
+    /// Returns what people are told of it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Undone => "the deploy was undone, the old release serves",
+            Self::UndoIncomplete => "THE UNDO OF THE DEPLOY IS INCOMPLETE",
+        }
+    }
+
     /// Returns the outcome that a word stands for.
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Undone, Self::UndoIncomplete]
