@@ -5,11 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, LedgerError};
-use super::outbox::{GIVE_UP, TICK, backoff, millis};
+use super::outbox::{TICK, backoff, next_try};
 use crate::diagnostic::chain;
 use crate::notify::{Channel, Undelivered};
-use crate::run::Timestamp;
-use crate::store::NoticeRow;
 
 /// For how long one machine tells what all of them write: longer than any try takes.
 const TURN: Duration = Duration::from_secs(120);
@@ -67,7 +65,8 @@ impl Notifier {
                     if notice.tries == 0 {
                         tracing::warn!(subject = notice.subject, "it is told later: {why}");
                     }
-                    let next = next_try(&notice, self.ledger.now(), backoff(notice.tries));
+                    let next =
+                        next_try(notice.created_at, self.ledger.now(), backoff(notice.tries));
                     self.ledger.notice_failed(&notice, &why, next).await?;
                     // What is newer of the same repository must not be told before it.
                     return Ok(());
@@ -76,10 +75,4 @@ impl Notifier {
         }
         Ok(())
     }
-}
-
-/// Returns when something is tried again; none once it waited too long.
-fn next_try(notice: &NoticeRow, now: Timestamp, pause: Duration) -> Option<Timestamp> {
-    let next = Timestamp(now.0 + millis(pause));
-    (next.0 - notice.created_at.0 < millis(GIVE_UP)).then_some(next)
 }

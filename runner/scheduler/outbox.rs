@@ -16,7 +16,7 @@ use crate::run::Timestamp;
 use crate::store::PostRow;
 
 /// How long a post is tried before it is given up.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(72 * 60 * 60);
+const GIVE_UP: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// The longest time between two tries.
 const MAX_PAUSE: Duration = Duration::from_secs(600);
@@ -119,7 +119,7 @@ impl Outbox {
                     }
                     // What GitHub says of one request counts for all of the same token.
                     *free_at = Instant::now() + wait.unwrap_or(self.pause);
-                    let next = next_try(&post, self.ledger.now(), pause);
+                    let next = next_try(post.changed_at, self.ledger.now(), pause);
                     self.ledger.post_failed(&post, &why, next).await?;
                 }
             }
@@ -341,13 +341,13 @@ pub(super) fn backoff(tries: u64) -> Duration {
     Duration::from_secs(seconds).min(MAX_PAUSE)
 }
 
-/// Returns when a post is tried again; none once it waited too long.
-fn next_try(post: &PostRow, now: Timestamp, pause: Duration) -> Option<Timestamp> {
+/// Returns when something is tried again that waits `since` then; none once that is too long.
+pub(super) fn next_try(since: Timestamp, now: Timestamp, pause: Duration) -> Option<Timestamp> {
     let next = Timestamp(now.0 + millis(pause));
-    (next.0 - post.changed_at.0 < millis(GIVE_UP)).then_some(next)
+    (next.0 - since.0 < millis(GIVE_UP)).then_some(next)
 }
 
 /// Returns a time in milliseconds.
-pub(super) fn millis(time: Duration) -> i64 {
+fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
 }

@@ -231,15 +231,19 @@ mod tests {
     use crate::run::Timestamp;
     use crate::store::Store;
 
+    fn of_repository(name: Option<&str>) -> SecretScope {
+        SecretScope {
+            repository: name.map(str::to_owned),
+            ..SecretScope::default()
+        }
+    }
+
     async fn with_secrets(folder: &std::path::Path) -> (Ledger, Vault, Repository) {
         let store = Store::open_file(&folder.join("runner.db")).await.unwrap();
         let ledger = Ledger::new(store, Arc::new(|| Timestamp(0)), Labels::default());
         let key = SealingKey::generate();
         for (name, repository) in [("OF_ALL", None), ("BOTH", None), ("OWN", Some("a/b"))] {
-            let scope = SecretScope {
-                repository: repository.map(str::to_owned),
-                ..SecretScope::default()
-            };
+            let scope = of_repository(repository);
             let row = SecretRow {
                 name: name.to_owned(),
                 sealed: key.seal(name, &scope, "stored").unwrap(),
@@ -267,22 +271,19 @@ mod tests {
     async fn what_runner_toml_names_stands_between_the_stored_ones() {
         let folder = tempfile::tempdir().unwrap();
         let (ledger, vault, repository) = with_secrets(folder.path()).await;
-        let job = SecretScope {
-            repository: Some("a/b".to_owned()),
-            ..SecretScope::default()
-        };
+        let job = of_repository(Some("a/b"));
         let opened = vault
             .secrets_of(&ledger, &repository, &job, false)
             .await
             .unwrap();
-        let shown: Vec<_> = opened.of_repository.iter().collect();
         let expected = [
             ("GITHUB_TOKEN", "a-token"),
             ("OF_ALL", "stored"),
             ("OWN", "stored"),
             ("both", "configured"),
         ];
-        let shown: Vec<_> = shown
+        let shown: Vec<_> = opened
+            .of_repository
             .iter()
             .map(|(a, b)| (a.as_str(), b.as_str()))
             .collect();
@@ -294,20 +295,14 @@ mod tests {
     async fn a_run_of_a_fork_gets_nothing_and_another_repository_only_what_is_for_all() {
         let folder = tempfile::tempdir().unwrap();
         let (ledger, vault, repository) = with_secrets(folder.path()).await;
-        let job = SecretScope {
-            repository: Some("a/b".to_owned()),
-            ..SecretScope::default()
-        };
+        let job = of_repository(Some("a/b"));
         let opened = vault
             .secrets_of(&ledger, &repository, &job, true)
             .await
             .unwrap();
         assert!(opened.of_repository.is_empty() && opened.of_environment.is_empty());
         let other = Repository::new("a/c", "/nowhere", folder.path());
-        let job = SecretScope {
-            repository: Some("a/c".to_owned()),
-            ..SecretScope::default()
-        };
+        let job = of_repository(Some("a/c"));
         let opened = vault
             .secrets_of(&ledger, &other, &job, false)
             .await

@@ -304,12 +304,7 @@ impl Worker {
 
     /// Follows a job that an earlier server started.
     async fn follow_again(&self, job: &JobRow) {
-        let claimed = ClaimedJob {
-            run: job.run.clone(),
-            attempt: job.attempt,
-            job: job.job,
-            fence: job.fence,
-        };
+        let claimed = job.claimed();
         let spool = Spool::new(&self.spools, &claimed);
         self.follow(&claimed, &spool, None).await;
     }
@@ -419,34 +414,35 @@ impl Worker {
 
     /// Gives a job back that never began, however long the store is away.
     async fn give_back(&self, claimed: &ClaimedJob) {
-        loop {
-            match self.ledger.give_back(claimed).await {
-                Ok(()) => return,
-                Err(LedgerError::Store(error)) => {
-                    tracing::error!(error = %chain(&error), "a job is not given back yet");
-                    sleep(PAUSE).await;
-                }
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "a job is not given back");
-                    return;
-                }
-            }
-        }
+        let words = ("a job is not given back yet", "a job is not given back");
+        until_heard(words, || self.ledger.give_back(claimed)).await;
     }
 
     /// Records the end of a job, however long the store is away.
     async fn record(&self, claimed: &ClaimedJob, outcome: &JobOutcome) {
-        loop {
-            match self.ledger.finish(claimed, outcome).await {
-                Ok(()) => return,
-                Err(LedgerError::Store(error)) => {
-                    tracing::error!(error = %chain(&error), "the end of a job is not recorded yet");
-                    sleep(PAUSE).await;
-                }
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "the end of a job does not count");
-                    return;
-                }
+        let words = (
+            "the end of a job is not recorded yet",
+            "the end of a job does not count",
+        );
+        until_heard(words, || self.ledger.finish(claimed, outcome)).await;
+    }
+}
+
+/// Tells the store something until it answers, and says where it is late or refuses.
+async fn until_heard<F>((late, refused): (&str, &str), tell: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), LedgerError>>,
+{
+    loop {
+        match tell().await {
+            Ok(()) => return,
+            Err(LedgerError::Store(error)) => {
+                tracing::error!(error = %chain(&error), "{late}");
+                sleep(PAUSE).await;
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "{refused}");
+                return;
             }
         }
     }

@@ -77,7 +77,7 @@ pub struct JobRow {
 }
 
 /// A job that a machine took.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedJob {
     /// Its run.
     pub run: RunId,
@@ -90,6 +90,16 @@ pub struct ClaimedJob {
 }
 
 impl JobRow {
+    /// Returns the job with the owner that it has now.
+    pub fn claimed(&self) -> ClaimedJob {
+        ClaimedJob {
+            run: self.run.clone(),
+            attempt: self.attempt,
+            job: self.job,
+            fence: self.fence,
+        }
+    }
+
     pub(super) fn read(row: &AnyRow) -> Self {
         let list = |column: &str| -> Vec<String> {
             serde_json::from_str(&row.get::<String, _>(column)).unwrap_or_default()

@@ -126,33 +126,32 @@ impl Transaction {
     /// Writes that a run failed on its branch; `false` where the branch was broken before, or a later
     /// run of the workflow ended there.
     pub async fn break_branch(&mut self, run: &RunRow) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO broken (repository, workflow, git_ref, run) SELECT $1, $2, $3, $4 \
+        let statement = "INSERT INTO broken (repository, workflow, git_ref, run) SELECT $1, $2, $3, $4 \
              WHERE NOT EXISTS (SELECT 1 FROM runs WHERE repository = $1 AND workflow = $2 AND git_ref = $3 \
-             AND id > $4 AND conclusion IN ('success', 'failure')) ON CONFLICT DO NOTHING",
-        )
-        .bind(&run.repository)
-        .bind(&run.workflow)
-        .bind(&run.git_ref)
-        .bind(key(&run.id))
-        .execute(self.writer())
-        .await
-        .map_err(|source| StoreError::new("a broken branch", source))?;
-        Ok(done.rows_affected() == 1)
+             AND id > $4 AND conclusion IN ('success', 'failure')) ON CONFLICT DO NOTHING";
+        self.change_branch(statement, run).await
     }
 
     /// Writes that a run succeeded on its branch; `false` where that was not broken, or by a later run.
     pub async fn mend_branch(&mut self, run: &RunRow) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "DELETE FROM broken WHERE repository = $1 AND workflow = $2 AND git_ref = $3 AND run <= $4",
-        )
-        .bind(&run.repository)
-        .bind(&run.workflow)
-        .bind(&run.git_ref)
-        .bind(key(&run.id))
-        .execute(self.writer())
-        .await
-        .map_err(|source| StoreError::new("a broken branch", source))?;
+        let statement = "DELETE FROM broken WHERE repository = $1 AND workflow = $2 AND git_ref = $3 AND run <= $4";
+        self.change_branch(statement, run).await
+    }
+
+    /// Carries out a statement about the branch of a run; `false` where it changed nothing.
+    async fn change_branch(
+        &mut self,
+        statement: &'static str,
+        run: &RunRow,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(statement)
+            .bind(&run.repository)
+            .bind(&run.workflow)
+            .bind(&run.git_ref)
+            .bind(key(&run.id))
+            .execute(self.writer())
+            .await
+            .map_err(|source| StoreError::new("a broken branch", source))?;
         Ok(done.rows_affected() == 1)
     }
 }

@@ -14,7 +14,7 @@ use crate::run::{
     Attempt, Conclusion, JobEnd, JobKey, PlannedJob, RunEvent, RunId, RunOutcome, Status,
 };
 use crate::scheduler::{Ledger, Spool, SpoolLine};
-use crate::store::{ClaimedJob, JobRow, RunRow};
+use crate::store::{JobRow, RunRow};
 
 /// How often a run that goes on is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -150,13 +150,7 @@ impl Printer {
 
     fn print_job(&mut self, spools: &Path, job: &JobRow) -> Result<(), CliError> {
         if job.fence.0 > 0 {
-            let claimed = ClaimedJob {
-                run: job.run.clone(),
-                attempt: job.attempt,
-                job: job.job,
-                fence: job.fence,
-            };
-            let spool = Spool::new(spools, &claimed);
+            let spool = Spool::new(spools, &job.claimed());
             self.note_elsewhere(&spool, job);
             let offset = self.offsets.entry((job.job, job.fence.0)).or_default();
             let (lines, next) = spool.read_from(*offset).map_err(|source| {

@@ -1,5 +1,6 @@
 //! Runs that someone must let begin: each is of one commit, and only of that.
 
+use super::groups::join_group;
 use super::{Ledger, LedgerError, read_document, transaction};
 use crate::run::{RunId, Status};
 use crate::store::{RunRow, Transaction};
@@ -10,12 +11,13 @@ impl Ledger {
     pub(super) async fn add_awaiting(
         &self,
         tx: &mut Transaction,
-        run: RunRow,
+        mut run: RunRow,
     ) -> Result<Option<RunId>, LedgerError> {
         let earlier = tx
             .awaiting_runs(&run.repository, &run.workflow, &run.git_ref)
             .await?;
         // It is in no concurrency group yet: what nobody approved takes nobody's place.
+        run.concurrency_group = None;
         if !tx.insert_run(&run).await? {
             return Ok(None);
         }
@@ -52,14 +54,7 @@ impl Ledger {
             }
             run.awaits_approval = false;
             run.approved_by = Some(by.to_owned());
-            let concurrency = document
-                .begin(run.attempt)
-                .and_then(|progress| progress.concurrency())
-                .map_err(|why| LedgerError::Unplannable {
-                    run: id.clone(),
-                    why,
-                })?;
-            run.concurrency_group = concurrency.as_ref().map(|group| group.group.clone());
+            let concurrency = join_group(&mut run, &document)?;
             tx.update_run(&run).await?;
             self.announce_run(&mut tx, &run, "requested").await?;
             self.enter_run(&mut tx, run, concurrency).await?;

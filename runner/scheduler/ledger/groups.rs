@@ -3,10 +3,27 @@
 //! Source: GitHub, "Control the concurrency of workflows and jobs". Runs and jobs of a repository
 //! share the names of groups.
 
+use super::super::document::RunDocument;
 use super::{Ledger, LedgerError};
 use crate::plan::Concurrency;
 use crate::run::Status;
 use crate::store::{JobRow, RunRow, Transaction};
+
+/// Puts the attempt of a run that begins into the group that its workflow names, and returns that.
+pub(super) fn join_group(
+    run: &mut RunRow,
+    document: &RunDocument,
+) -> Result<Option<Concurrency>, LedgerError> {
+    let concurrency = document
+        .begin(run.attempt)
+        .and_then(|progress| progress.concurrency())
+        .map_err(|why| LedgerError::Unplannable {
+            run: run.id.clone(),
+            why,
+        })?;
+    run.concurrency_group = concurrency.as_ref().map(|group| group.group.clone());
+    Ok(concurrency)
+}
 
 impl Ledger {
     /// Lets a new attempt of a run begin, or wait for its group.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::plan::Decision;
 use crate::run::{Conclusion, JobKey, RunId};
-use crate::store::{ClaimedJob, JobRow, RunRow, Transaction};
+use crate::store::{JobRow, RunRow, Transaction};
 use crate::workflow::has_deploy_steps;
 
 /// How often a job is run again that was lost with its machine, where that is asked for: one that
@@ -62,19 +62,12 @@ impl Ledger {
     }
 
     async fn take_from(&self, seen: &JobRow) -> Result<Option<LostJob>, LedgerError> {
-        let claimed = ClaimedJob {
-            run: seen.run.clone(),
-            attempt: seen.attempt,
-            job: seen.job,
-            fence: seen.fence,
-        };
+        let claimed = seen.claimed();
         transaction!(self, tx, {
             let mut run = self.locked(&mut tx, &seen.run).await?;
             // It may have spoken up, or another machine was quicker.
-            let still = tx.lost_jobs().await?.into_iter().find(|job| {
-                (&job.run, job.attempt, job.job, job.fence)
-                    == (&claimed.run, claimed.attempt, claimed.job, claimed.fence)
-            });
+            let lost = tx.lost_jobs().await?;
+            let still = lost.into_iter().find(|job| job.claimed() == claimed);
             match still {
                 None => None,
                 Some(job) => {

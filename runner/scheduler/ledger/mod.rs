@@ -38,6 +38,7 @@ use crate::run::{Attempt, Conclusion, DeployOutcome, RunId, Status, Timestamp};
 use crate::store::{
     ClaimedJob, EventRow, Figures, JobRow, RunFilter, RunRow, Store, StoreError, Transaction,
 };
+use groups::join_group;
 
 pub use lost::{LostJob, Taken};
 pub use notices::{Subscription, Subscriptions};
@@ -410,17 +411,11 @@ impl Ledger {
             github.insert("run_id".to_owned(), id.0.clone().into());
             github.insert("run_number".to_owned(), number.to_string().into());
         }
-        let unplannable = |why| LedgerError::Unplannable {
-            run: id.clone(),
-            why,
-        };
-        let progress = document.begin(Attempt(1)).map_err(unplannable)?;
-        let concurrency = progress.concurrency().map_err(unplannable)?;
         let text = serde_json::to_string(&document).map_err(|source| StoreError::Unreadable {
             what: "a run",
             source,
         })?;
-        let run = RunRow {
+        let mut run = RunRow {
             id: id.clone(),
             repository: new.repository.clone(),
             number,
@@ -447,13 +442,10 @@ impl Ledger {
             awaits_approval: new.awaits_approval,
             approved_by: None,
         };
+        let concurrency = join_group(&mut run, &document)?;
         if new.awaits_approval {
             return Box::pin(self.add_awaiting(tx, run)).await;
         }
-        let run = RunRow {
-            concurrency_group: concurrency.as_ref().map(|group| group.group.clone()),
-            ..run
-        };
         if !tx.insert_run(&run).await? {
             return Ok(None);
         }
@@ -530,26 +522,29 @@ impl Ledger {
 
     /// Prolongs the lease of a job; returns its cancel level.
     pub async fn renew(&self, claimed: &ClaimedJob, lease: Duration) -> Result<u32, LedgerError> {
-        let level = transaction!(
-            self,
-            (begin, SHORT),
-            tx,
-            tx.renew_lease(claimed, lease, false).await?
-        )?;
-        level.ok_or_else(|| fenced(claimed))
+        self.prolong(claimed, lease, false).await
     }
 
     /// Records that the process of a job is about to be started, and prolongs its lease.
     ///
     /// From here on nobody else may run the job without being asked to.
     pub async fn begin(&self, claimed: &ClaimedJob, lease: Duration) -> Result<(), LedgerError> {
+        self.prolong(claimed, lease, true).await.map(drop)
+    }
+
+    async fn prolong(
+        &self,
+        claimed: &ClaimedJob,
+        lease: Duration,
+        begins: bool,
+    ) -> Result<u32, LedgerError> {
         let level = transaction!(
             self,
             (begin, SHORT),
             tx,
-            tx.renew_lease(claimed, lease, true).await?
+            tx.renew_lease(claimed, lease, begins).await?
         )?;
-        level.map(drop).ok_or_else(|| fenced(claimed))
+        level.ok_or_else(|| fenced(claimed))
     }
 
     /// Returns how a job that somebody runs stands with its owner.

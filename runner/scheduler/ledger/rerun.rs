@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::findings::Findings;
+use super::groups::join_group;
 use super::{JobOutcome, Ledger, LedgerError, read_document, transaction};
 use crate::run::{Attempt, Conclusion, RunId, Status};
 use crate::store::{JobRow, RunRow, Transaction};
@@ -55,15 +56,8 @@ impl Ledger {
             document.again = is_partial.then_some(again);
             run.document = serde_json::to_string(&document).unwrap_or_default();
             tx.set_document(&run).await?;
-            let concurrency = document
-                .begin(run.attempt)
-                .and_then(|progress| progress.concurrency())
-                .map_err(|why| LedgerError::Unplannable {
-                    run: id.clone(),
-                    why,
-                })?;
+            let concurrency = join_group(&mut run, &document)?;
             run.status = Status::Pending;
-            run.concurrency_group = concurrency.as_ref().map(|group| group.group.clone());
             tx.update_run(&run).await?;
             let attempt = run.attempt;
             self.enter_run(&mut tx, run, concurrency).await?;
