@@ -21,6 +21,15 @@ use crate::ssh::{Command, Connection};
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
+/// Returns the socket of this machine that a `DOCKER_HOST` names; none where it names the daemon of
+/// another one.
+pub fn local_socket(docker_host: Option<&str>) -> Option<&str> {
+    match docker_host.filter(|host| !host.is_empty()) {
+        None => Some(DEFAULT_SOCKET),
+        Some(host) => host.strip_prefix("unix://"),
+    }
+}
+
 /// Limit of questions that a healthy daemon answers at once.
 pub(super) const QUICK: Duration = Duration::from_secs(30);
 /// Limit of works that the daemon may need disks for: creating, starting, removing.

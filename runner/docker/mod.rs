@@ -34,7 +34,7 @@ pub use build::{BuildSpec, Builder, Built};
 pub use container::Listed;
 pub use credentials::Credentials;
 pub use dockerignore::DockerIgnore;
-pub use engine::{DEFAULT_SOCKET, Engine, Version};
+pub use engine::{DEFAULT_SOCKET, Engine, Version, local_socket};
 pub use error::{DockerError, Failure};
 pub use exec::{ExecSpec, Executed};
 pub use found::{Found, Health, JoinedNetwork, PublishedPort, State};

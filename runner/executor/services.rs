@@ -15,7 +15,7 @@ use super::mounts::Mounts;
 use super::options::PullPolicy;
 use super::order::ContainerOrder;
 use super::owner::{self, JOB_LABEL, OWNER_LABEL};
-use crate::docker::{DEFAULT_SOCKET, DockerError, Engine, Found, Health};
+use crate::docker::{DockerError, Engine, Found, Health, local_socket};
 
 /// How long to wait between two looks at a service that is not ready: at first, and at most.
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -87,12 +87,8 @@ impl JobContainers {
     /// # Errors
     /// The daemon cannot be reached or is not this machine's.
     pub async fn open(docker_host: Option<&str>, tag: &str) -> Result<Self, ContainerError> {
-        let socket = match docker_host.filter(|host| !host.is_empty()) {
-            None => DEFAULT_SOCKET,
-            Some(host) => host
-                .strip_prefix("unix://")
-                .ok_or_else(|| ContainerError::Remote(host.to_owned()))?,
-        };
+        let socket = local_socket(docker_host)
+            .ok_or_else(|| ContainerError::Remote(docker_host.unwrap_or_default().to_owned()))?;
         let containers = Self {
             engine: Engine::local(socket).await?,
             tag: tag.to_owned(),

@@ -22,7 +22,7 @@ use crate::run::{Attempt, Conclusion, RunId, Status};
 use crate::scheduler::{
     AccessScope, Dispatch, Rerun, allowed_by, dispatch, iso_time, job_json, run_json,
 };
-use crate::store::RunFilter;
+use crate::store::{JobRow, RunFilter, RunRow};
 
 /// The description, as it is served.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -320,11 +320,20 @@ struct AttemptQuery {
     attempt: Option<u32>,
 }
 
+/// Reads the attempt of a run that is asked for; without one it is the newest.
+async fn attempt_of(
+    site: &Site,
+    run: Segments<String>,
+    uri: &Uri,
+) -> Result<(RunRow, Vec<JobRow>), Problem> {
+    let asked: AttemptQuery = query(uri)?;
+    let attempt = asked.attempt.map(Attempt);
+    Ok(site.ledger.run(&RunId(segments(run)?), attempt).await?)
+}
+
 /// `GET /api/v1/runs/RUN`: a run with its jobs.
 async fn run(State(site): State<Arc<Site>>, run: Segments<String>, uri: Uri) -> Answered {
-    let asked: AttemptQuery = query(&uri)?;
-    let attempt = asked.attempt.map(Attempt);
-    let (run, jobs) = site.ledger.run(&RunId(segments(run)?), attempt).await?;
+    let (run, jobs) = attempt_of(&site, run, &uri).await?;
     let mut whole = run_json(&run);
     if let Json::Object(object) = &mut whole {
         let jobs: Vec<Json> = jobs.iter().map(job_json).collect();
@@ -335,9 +344,7 @@ async fn run(State(site): State<Arc<Site>>, run: Segments<String>, uri: Uri) -> 
 
 /// `GET /api/v1/runs/RUN/jobs`.
 async fn jobs(State(site): State<Arc<Site>>, run: Segments<String>, uri: Uri) -> Answered {
-    let asked: AttemptQuery = query(&uri)?;
-    let attempt = asked.attempt.map(Attempt);
-    let (_, jobs) = site.ledger.run(&RunId(segments(run)?), attempt).await?;
+    let (_, jobs) = attempt_of(&site, run, &uri).await?;
     let jobs: Vec<Json> = jobs.iter().map(job_json).collect();
     Ok(axum::Json(json!({ "jobs": jobs })).into_response())
 }

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use crate::diagnostic::chain;
 use crate::github::{Failure, GitHub};
 use crate::run::Timestamp;
@@ -72,8 +73,7 @@ impl Missed {
     ///
     /// What fails is said once, and tried again later and later.
     pub async fn run(self, stop: CancellationToken) {
-        let mut pause = self.every;
-        let mut is_told = false;
+        let mut pace = Pace::new(self.every, MAX_PAUSE);
         loop {
             let looked = tokio::select! {
                 () = stop.cancelled() => return,
@@ -84,19 +84,17 @@ impl Missed {
                     if taken > 0 {
                         tracing::warn!(taken, source = ?self.source, "deliveries were missed, and are taken in now");
                     }
-                    is_told = false;
-                    pause = self.every;
+                    pace.went_well();
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut is_told, true) {
+                    if pace.failed() {
                         tracing::error!(source = ?self.source, "{}", chain(&error));
                     }
-                    pause = (pause * 2).min(MAX_PAUSE.max(self.every));
                 }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pace.pause()) => {}
             }
         }
     }

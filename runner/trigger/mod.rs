@@ -4,6 +4,7 @@ mod asked;
 mod delivery;
 mod inbox;
 mod missed;
+mod pace;
 mod poll;
 mod push;
 mod schedule;

@@ -7,6 +7,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use super::push::push_event;
 use crate::diagnostic::chain;
 use crate::git::MirrorError;
@@ -46,16 +47,13 @@ pub struct Poll {
 impl Poll {
     /// Looks until it is stopped; what fails is said, and tried again later and later.
     pub async fn run(self, stop: CancellationToken) {
-        let mut pause = self.every;
-        let mut is_told = false;
+        let mut pace = Pace::new(self.every, MAX_PAUSE);
         loop {
             match look(&self.ledger, &self.repository).await {
                 Ok(seen) => {
-                    if is_told {
+                    if pace.went_well() {
                         tracing::warn!(repository = self.repository.name, "it can be read again");
                     }
-                    is_told = false;
-                    pause = self.every;
                     for submitted in seen {
                         for verdict in &submitted.verdicts {
                             tracing::info!(repository = self.repository.name, "{verdict}");
@@ -63,16 +61,15 @@ impl Poll {
                     }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut is_told, true) {
+                    if pace.failed() {
                         let why = chain(&error);
                         tracing::error!(repository = self.repository.name, "{why}");
                     }
-                    pause = (pause * 2).min(MAX_PAUSE.max(self.every));
                 }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pace.pause()) => {}
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::cli::serve::config::{ServeConfig, Watched};
 use crate::cli::serve::machine;
 use crate::cli::settings;
 use crate::diagnostic::chain;
-use crate::docker::Engine;
+use crate::docker::{Engine, local_socket};
 use crate::github::{Answer, ask};
 use crate::scheduler::{Room, free_space, shown_size};
 use crate::store::{LATEST, version_of};
@@ -151,16 +151,11 @@ async fn database(config: &ServeConfig, findings: &mut Findings) {
 async fn docker(findings: &mut Findings) {
     const SUBJECT: &str = "docker";
     let host = settings::variable("DOCKER_HOST");
-    let socket = match host.as_deref() {
-        None => "/var/run/docker.sock",
-        Some(host) => match host.strip_prefix("unix://") {
-            Some(socket) => socket,
-            None => {
-                let message = format!("DOCKER_HOST is `{host}`; only sockets of this machine are");
-                findings.add(Level::Warning, SUBJECT, message);
-                return;
-            }
-        },
+    let Some(socket) = local_socket(host.as_deref()) else {
+        let host = host.unwrap_or_default();
+        let message = format!("DOCKER_HOST is `{host}`; only sockets of this machine are");
+        findings.add(Level::Warning, SUBJECT, message);
+        return;
     };
     match Engine::local(socket).await {
         Ok(_) => findings.add(Level::Ok, SUBJECT, format!("`{socket}` answers")),

@@ -45,6 +45,9 @@ pub(super) use notify::notify;
 pub(super) use secret::secret;
 pub(super) use token::token;
 
+/// The repositories that are watched, by name.
+type Repositories = Arc<HashMap<String, Repository>>;
+
 /// Watches the repositories and runs what is due, until it is told to stop.
 pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<ExitCode, CliError> {
     arm_crashes(Role::Server);
@@ -69,11 +72,11 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         vault.check(&ledger).await.map_err(cannot_open)?;
         let mut tasks = JoinSet::new();
         announce(&config);
-        let repositories: HashMap<String, Repository> = config
-            .repositories
-            .iter()
-            .map(|(name, watched)| (name.clone(), watched.repository.clone()))
-            .collect();
+        let by_name = |(name, watched): (&String, &Watched)| {
+            (name.clone(), watched.repository.clone())
+        };
+        let repositories: Repositories =
+            Arc::new(config.repositories.iter().map(by_name).collect());
         let terms = terms();
         let room = Room::new(&config.data, config.min_free);
         let reaper = Reaper {
@@ -92,12 +95,13 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             hidden: hidden.into_iter().chain(config.database_variable.clone()).collect(),
             terms,
             room: room.clone(),
-            repositories: Arc::new(repositories),
+            repositories: Arc::clone(&repositories),
             vault,
         };
         tasks.spawn(worker.run(stop.clone()));
         if let Some(server) = &config.server {
-            listen(&mut tasks, (&config, server), &ledger, &stop).await?;
+            let shared = (ledger.clone(), room.clone(), repositories);
+            listen(&mut tasks, (&config, server), shared, &stop).await?;
         }
         tasks.spawn(inbox(&config, &ledger).run(stop.clone()));
         reporting::report(&mut tasks, (&config, &machine, terms.lease), &ledger, &stop).await?;
@@ -179,10 +183,10 @@ fn watch(
 async fn listen(
     tasks: &mut JoinSet<()>,
     (config, server): (&ServeConfig, &ServerConfig),
-    ledger: &Ledger,
+    shared: (Ledger, Room, Repositories),
     stop: &CancellationToken,
 ) -> Result<(), CliError> {
-    let (site, listener) = site(config, server, ledger, stop).await?;
+    let (site, listener) = site(config, server, shared, stop).await?;
     tasks.spawn(async move {
         if let Err(error) = answer(site, listener).await {
             tracing::error!(%error, "nothing is answered any more");
@@ -228,7 +232,7 @@ fn announce(config: &ServeConfig) {
 async fn site(
     config: &ServeConfig,
     server: &ServerConfig,
-    ledger: &Ledger,
+    (ledger, room, repositories): (Ledger, Room, Repositories),
     stop: &CancellationToken,
 ) -> Result<(Arc<Site>, TcpListener), CliError> {
     let is_guarded =
@@ -265,17 +269,11 @@ async fn site(
         CliError::new(ErrorKind::Internal, "the pages cannot be made").because(error)
     })?;
     let site = Site {
-        ledger: ledger.clone(),
+        ledger,
         spools: config.data.join("spool"),
-        room: Room::new(&config.data, config.min_free),
+        room,
         secrets,
-        repositories: Arc::new(
-            config
-                .repositories
-                .iter()
-                .map(|(name, watched)| (name.clone(), watched.repository.clone()))
-                .collect(),
-        ),
+        repositories,
         token: server.token.clone(),
         has_public_badges: server.has_public_badges,
         live: Live::new(stop.clone()),

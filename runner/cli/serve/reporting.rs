@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,7 @@ pub(super) async fn report(
         None => None,
     };
     let mut outboxes: BTreeMap<String, Outbox> = BTreeMap::new();
+    let mut renewals = Vec::new();
     for watched in config.repositories.values() {
         let repository = &watched.repository;
         let Some((github, together)) = client(watched, app.as_ref())? else {
@@ -47,11 +49,7 @@ pub(super) async fn report(
                 token: repository.credentials.token.clone(),
                 repository: repository.name.clone(),
             };
-            let first = tokio::time::timeout(FIRST, renewal.renew()).await;
-            if !matches!(first, Ok(true)) {
-                tracing::warn!(repository = repository.name, "there is no token for it yet");
-            }
-            tasks.spawn(renewal.run(stop.clone()));
+            renewals.push(renewal);
         } else if config.server.is_some() && !watched.webhook_secrets.is_empty() {
             let missed = Missed {
                 ledger: ledger.clone(),
@@ -77,6 +75,21 @@ pub(super) async fn report(
                 github,
             });
         }
+    }
+    // All at once: a GitHub that is away holds up the start once, and not for each repository.
+    let first = renewals
+        .iter()
+        .map(|renewal| tokio::time::timeout(FIRST, renewal.renew()));
+    for (renewal, first) in renewals.iter().zip(join_all(first).await) {
+        if !matches!(first, Ok(true)) {
+            tracing::warn!(
+                repository = renewal.repository,
+                "there is no token for it yet"
+            );
+        }
+    }
+    for renewal in renewals {
+        tasks.spawn(renewal.run(stop.clone()));
     }
     for outbox in outboxes.into_values() {
         tasks.spawn(outbox.run(stop.clone()));
