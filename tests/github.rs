@@ -2,12 +2,10 @@
 
 use std::fs;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use crate::support::github::{Fault, GitHub, TOKEN};
-use crate::support::http::{Answer, request};
+use crate::support::http::{self, Answer, request};
 use crate::support::server::{Server, WAIT_FOR_GO};
 
 const SECRET: &str = "a-secret-for-webhooks";
@@ -179,26 +177,10 @@ fn start(server: &mut Server) -> String {
     server.address()
 }
 
-fn sign(secret: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body);
-    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
-}
-
 fn deliver(address: &str, event: &str, id: &str, payload: &Value) -> Answer {
     let body = payload.to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    deliver_raw(address, event, id, &signature, body.as_bytes())
-}
-
-fn deliver_raw(address: &str, event: &str, id: &str, signature: &str, body: &[u8]) -> Answer {
-    let headers = [
-        ("X-GitHub-Event", event),
-        ("X-GitHub-Delivery", id),
-        ("X-Hub-Signature-256", signature),
-        ("Content-Type", "application/json"),
-    ];
-    request(address, "POST", "/webhooks/github", &headers, body)
+    let body = body.as_bytes();
+    http::deliver(address, (event, id), &http::signature(SECRET, body), body)
 }
 
 fn push_payload(before: &str, after: &str) -> Value {
@@ -247,20 +229,26 @@ fn what_is_not_signed_too_large_or_no_webhook_is_refused() {
     let mut server = hooked(&[("ci.yml", CI)], "");
     let address = start(&mut server);
     let body = push_payload("1", "2").to_string();
-    let wrong = sign("wrong", body.as_bytes());
+    let wrong = http::signature("wrong", body.as_bytes());
     for signature in ["", "sha256=00", &wrong] {
-        let answer = deliver_raw(&address, "push", "1", signature, body.as_bytes());
+        let answer = http::deliver(&address, ("push", "1"), signature, body.as_bytes());
         assert_eq!(answer.status, 401);
     }
     let elsewhere = json!({"repository": {"full_name": "eve/other"}});
     assert_eq!(deliver(&address, "push", "1", &elsewhere).status, 401);
     assert_eq!(
-        deliver_raw(&address, "push", "1", &sign(SECRET, b"{"), b"{").status,
+        http::deliver(
+            &address,
+            ("push", "1"),
+            &http::signature(SECRET, b"{"),
+            b"{"
+        )
+        .status,
         401
     );
     let large = vec![b' '; 26 * 1024 * 1024];
     assert_eq!(
-        deliver_raw(&address, "push", "1", "sha256=00", &large).status,
+        http::deliver(&address, ("push", "1"), "sha256=00", &large).status,
         413
     );
     let headers = [("X-Hub-Signature-256", wrong.as_str())];

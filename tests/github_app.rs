@@ -1,12 +1,10 @@
 //! A GitHub App: check runs with annotations and buttons, and what people ask for by them.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use crate::support::app::{APP, AppKey};
 use crate::support::github::{Fault, GitHub};
-use crate::support::http::request;
+use crate::support::http;
 use crate::support::server::{Server, WAIT_FOR_GO};
 
 const SECRET: &str = "a-secret-for-the-app";
@@ -28,6 +26,13 @@ fn served(
     server
 }
 
+/// A GitHub that knows an App, and the App's key.
+fn github_of_app() -> (GitHub, String) {
+    let key = AppKey::new();
+    let pem = key.pem();
+    (GitHub::of_app(key), pem)
+}
+
 fn start(server: &mut Server) -> String {
     server.start_with(&[("APP_TEST_SECRET", SECRET)]);
     server.address()
@@ -35,23 +40,20 @@ fn start(server: &mut Server) -> String {
 
 fn deliver(address: &str, event: &str, id: &str, payload: &Value) {
     let body = payload.to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(body.as_bytes());
-    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-    let headers = [
-        ("X-GitHub-Event", event),
-        ("X-GitHub-Delivery", id),
-        ("X-Hub-Signature-256", &signature),
-        ("Content-Type", "application/json"),
-    ];
-    let answer = request(
-        address,
-        "POST",
-        "/webhooks/github",
-        &headers,
-        body.as_bytes(),
-    );
+    let body = body.as_bytes();
+    let answer = http::deliver(address, (event, id), &http::signature(SECRET, body), body);
     assert_eq!(answer.status, 202, "{answer:?}");
+}
+
+/// Delivers what happened to the pull request 5, whose newest commit is `head`.
+fn deliver_pull(address: &str, id: &str, head: &str, action: &str) {
+    deliver(address, "pull_request", id, &pull_payload(head, action));
+}
+
+/// Delivers that somebody pressed a button of a check run.
+fn press(address: &str, id: &str, check: &Value, button: &str) {
+    let payload = about(check, "requested_action", Some(button));
+    deliver(address, "check_run", id, &payload);
 }
 
 /// Waits until a check run is as it should be, and returns it.
@@ -207,9 +209,8 @@ fn run_again(server: &Server, github: &GitHub, (address, sha): (&str, &str), fai
 
 #[test]
 fn an_app_shows_a_check_run_for_each_job_and_runs_again_what_is_asked_for() {
-    let key = AppKey::new();
-    let pem = key.pem();
-    story(&GitHub::of_app(key), &pem);
+    let (github, pem) = github_of_app();
+    story(&github, &pem);
 }
 
 #[test]
@@ -228,9 +229,7 @@ fn every_request_of_an_app_is_one_that_github_s_openapi_knows() {
 
 #[test]
 fn a_check_run_whose_answer_is_lost_is_not_made_twice_and_has_each_annotation_once() {
-    let key = AppKey::new();
-    let pem = key.pem();
-    let github = GitHub::of_app(key);
+    let (github, pem) = github_of_app();
     let text = "name: CI\non: push\njobs:\n  test: { runs-on: ubuntu-latest, steps: [{ run: 'echo ::error::once' }] }\n";
     let mut server = served(&github, &pem, &[("ci.yml", text)], ("", ""));
     start(&mut server);
@@ -245,9 +244,7 @@ fn a_check_run_whose_answer_is_lost_is_not_made_twice_and_has_each_annotation_on
 
 #[test]
 fn a_token_of_an_installation_is_renewed_before_it_ends() {
-    let key = AppKey::new();
-    let pem = key.pem();
-    let github = GitHub::of_app(key);
+    let (github, pem) = github_of_app();
     github.tokens_end_after(31);
     let text = "name: CI\non: push\njobs:\n  test: { runs-on: ubuntu-latest, steps: [{ run: 'test -n \"${{ secrets.GITHUB_TOKEN }}\"' }] }\n";
     let mut server = served(&github, &pem, &[("ci.yml", text)], ("", ""));
@@ -265,9 +262,7 @@ fn a_token_of_an_installation_is_renewed_before_it_ends() {
 
 #[test]
 fn a_run_that_deployed_can_be_rolled_back_by_its_button() {
-    let key = AppKey::new();
-    let pem = key.pem();
-    let github = GitHub::of_app(key);
+    let (github, pem) = github_of_app();
     let deploy = "name: Deploy\non: push\njobs:\n  deploy: { runs-on: ubuntu-latest, environment: production, steps: [{ run: echo }] }\n";
     let back = "name: Rollback\non: workflow_dispatch\njobs:\n  back: { runs-on: ubuntu-latest, steps: [{ run: echo }] }\n";
     let workflows = [("deploy.yml", deploy), ("rollback.yml", back)];
@@ -277,12 +272,7 @@ fn a_run_that_deployed_can_be_rolled_back_by_its_button() {
     let whole = shown(&server, &github, "Deploy (push)", concluded("success"));
     assert_eq!(labels(&whole), ["Roll back"]);
     for _ in 0..2 {
-        deliver(
-            &address,
-            "check_run",
-            "pressed",
-            &about(&whole, "requested_action", Some("roll-back")),
-        );
+        press(&address, "pressed", &whole, "roll-back");
     }
     let state = server.ended("2");
     assert_eq!(
@@ -322,19 +312,12 @@ fn propose(server: &Server, content: &str) -> String {
 
 #[test]
 fn a_fork_s_commit_runs_once_it_is_approved_and_a_newer_one_needs_its_own_approval() {
-    let key = AppKey::new();
-    let pem = key.pem();
-    let github = GitHub::of_app(key);
+    let (github, pem) = github_of_app();
     let workflows = [("pull.yml", PULL)];
     let mut server = served(&github, &pem, &workflows, ("", APPROVED));
     let address = start(&mut server);
     let first = propose(&server, "one");
-    deliver(
-        &address,
-        "pull_request",
-        "1",
-        &pull_payload(&first, "opened"),
-    );
+    deliver_pull(&address, "1", &first, "opened");
     let waiting = shown(
         &server,
         &github,
@@ -346,35 +329,20 @@ fn a_fork_s_commit_runs_once_it_is_approved_and_a_newer_one_needs_its_own_approv
     assert_eq!(server.state("1").unwrap()["awaits_approval"], true);
 
     let second = propose(&server, "two");
-    deliver(
-        &address,
-        "pull_request",
-        "2",
-        &pull_payload(&second, "synchronize"),
-    );
+    deliver_pull(&address, "2", &second, "synchronize");
     let newer = shown(&server, &github, "Checks (pull_request)", |check| {
         check["head_sha"] == second.as_str() && concluded("action_required")(check)
     });
     assert_eq!(server.ended("1")["conclusion"], "cancelled");
     // The approval of the first commit lets neither run begin, and nothing starts the first again.
-    deliver(
-        &address,
-        "check_run",
-        "old",
-        &about(&waiting, "requested_action", Some("approve")),
-    );
+    press(&address, "old", &waiting, "approve");
     let mut forged = about(&newer, "requested_action", Some("approve"));
     forged["check_run"]["head_sha"] = json!(first);
     deliver(&address, "check_run", "forged", &forged);
     assert!(!server.run(&["runs", "rerun", "1"]).status.success());
     let wrong = server.run(&["runs", "approve", "2", "--commit", &first]);
     assert_eq!(wrong.status.code(), Some(2));
-    deliver(
-        &address,
-        "check_run",
-        "new",
-        &about(&newer, "requested_action", Some("approve")),
-    );
+    press(&address, "new", &newer, "approve");
     let state = server.ended("2");
     assert_eq!(
         [&state["conclusion"], &state["approved_by"]],
@@ -390,12 +358,7 @@ fn a_fork_s_commit_runs_once_it_is_approved_and_a_newer_one_needs_its_own_approv
     );
 
     let third = propose(&server, "three");
-    deliver(
-        &address,
-        "pull_request",
-        "3",
-        &pull_payload(&third, "synchronize"),
-    );
+    deliver_pull(&address, "3", &third, "synchronize");
     server.reached("3", "pending");
     let said = server.ask(&["runs", "show", "3"]);
     assert!(said.contains("runner runs approve 3"), "{said}");
@@ -406,27 +369,15 @@ fn a_fork_s_commit_runs_once_it_is_approved_and_a_newer_one_needs_its_own_approv
 
 #[test]
 fn a_run_is_approved_with_the_commit_that_the_event_named_or_not_at_all() {
-    let key = AppKey::new();
-    let pem = key.pem();
-    let github = GitHub::of_app(key);
+    let (github, pem) = github_of_app();
     let workflows = [("pull.yml", PULL)];
     let mut server = served(&github, &pem, &workflows, ("", APPROVED));
     let address = start(&mut server);
     let named = propose(&server, "harmless");
     // It is pushed over before anybody looks.
     let pushed = propose(&server, "evil");
-    deliver(
-        &address,
-        "pull_request",
-        "1",
-        &pull_payload(&named, "opened"),
-    );
-    deliver(
-        &address,
-        "pull_request",
-        "2",
-        &pull_payload(&pushed, "synchronize"),
-    );
+    deliver_pull(&address, "1", &named, "opened");
+    deliver_pull(&address, "2", &pushed, "synchronize");
     server.reached("1", "pending");
     assert_eq!(server.state("1").unwrap()["sha"], pushed.as_str());
     server.stop();
@@ -435,9 +386,7 @@ fn a_run_is_approved_with_the_commit_that_the_event_named_or_not_at_all() {
 
 #[test]
 fn nothing_is_left_pending_of_a_run_that_is_cancelled() {
-    let key = AppKey::new();
-    let pem = key.pem();
-    let github = GitHub::of_app(key);
+    let (github, pem) = github_of_app();
     let mut server = served(&github, &pem, &[], ("", ""));
     let text = format!(
         "name: CI\non: push\njobs:\n  one:\n    runs-on: ubuntu-latest\n    env: {{ HOLD: '{}' }}\n    steps: [{{ run: '{}' }}]\n  two: {{ needs: one, runs-on: ubuntu-latest, steps: [{{ run: echo }}] }}\n",

@@ -4,6 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
 /// What was answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -54,6 +57,29 @@ pub(crate) fn request(
             rest.to_owned()
         },
     }
+}
+
+/// Returns what GitHub says beside a webhook so that it is believed: its signature by a secret.
+pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// Delivers a webhook as GitHub does, with this signature.
+pub(crate) fn deliver(
+    address: &str,
+    (event, id): (&str, &str),
+    signature: &str,
+    body: &[u8],
+) -> Answer {
+    let headers = [
+        ("X-GitHub-Event", event),
+        ("X-GitHub-Delivery", id),
+        ("X-Hub-Signature-256", signature),
+        ("Content-Type", "application/json"),
+    ];
+    request(address, "POST", "/webhooks/github", &headers, body)
 }
 
 /// Joins the chunks of a body, as far as they are there.

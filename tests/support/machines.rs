@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::postgres::Postgres;
-use super::server::{PATIENCE, Server, interrupt};
+use super::server::{PATIENCE, Server, all_below, interrupt};
 
 /// One machine.
 struct Machine {
@@ -266,19 +266,8 @@ impl Machines {
 
     /// Returns all that the machines keep and said, in one.
     pub(crate) fn everything_kept(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
         let folders = self.machines.iter().map(|machine| machine.folder.clone());
-        let mut folders: Vec<PathBuf> = folders.collect();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.file_type().unwrap().is_dir() {
-                    folders.push(entry.path());
-                } else {
-                    bytes.extend(fs::read(entry.path()).unwrap_or_default());
-                }
-            }
-        }
-        bytes
+        all_below(folders.collect())
     }
 }
 

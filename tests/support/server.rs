@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
-
-use super::http::request;
+use super::http;
 
 /// How long anything may take on a machine that has much else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -88,17 +85,10 @@ impl Server {
     /// Delivers a webhook as GitHub does, signed by this secret; it must be taken.
     pub(crate) fn deliver(&self, event: &str, secret: &str, payload: &serde_json::Value) {
         let body = payload.to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-        mac.update(body.as_bytes());
-        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        let body = body.as_bytes();
         let id = uuid::Uuid::now_v7().to_string();
-        let headers = [
-            ("X-GitHub-Event", event),
-            ("X-GitHub-Delivery", &id),
-            ("X-Hub-Signature-256", &signature),
-        ];
-        let path = "/webhooks/github";
-        let answer = request(&self.address(), "POST", path, &headers, body.as_bytes());
+        let signature = http::signature(secret, body);
+        let answer = http::deliver(&self.address(), (event, &id), &signature, body);
         assert_eq!(answer.status, 202, "{answer:?}");
     }
 
@@ -329,18 +319,7 @@ impl Server {
 
     /// Returns all files that the server keeps, in one.
     pub(crate) fn everything_kept(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut folders = vec![self.data()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.file_type().unwrap().is_dir() {
-                    folders.push(entry.path());
-                } else {
-                    bytes.extend(fs::read(entry.path()).unwrap_or_default());
-                }
-            }
-        }
-        bytes
+        all_below(vec![self.data()])
     }
 }
 
@@ -352,6 +331,21 @@ impl Drop for Server {
             drop(child.wait());
         }
     }
+}
+
+/// Returns all files below these folders, in one.
+pub(crate) fn all_below(mut folders: Vec<PathBuf>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                bytes.extend(fs::read(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+    bytes
 }
 
 /// Sends Ctrl-C to a process.

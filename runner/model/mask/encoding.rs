@@ -132,7 +132,8 @@ fn percent(value: &str, plain: &[u8]) -> String {
     text
 }
 
-/// Returns the value as the inside of a JSON string, with `\uXXXX` for the characters asked for.
+/// Returns the value as the inside of a JSON string, with `\u` and four digits for the characters
+/// asked for.
 fn json(value: &str, escaped: impl Fn(char) -> bool) -> String {
     let mut text = String::with_capacity(value.len());
     for c in value.chars() {
