@@ -99,6 +99,35 @@ fn what_a_step_wrote_to_its_files_is_no_other_step_s_whatever_became_of_the_file
 }
 
 #[test]
+fn the_script_of_a_step_stays_as_it_is_while_anything_reads_it() {
+    // Longer than what a shell reads at once.
+    let filler = "          # a line that says nothing and takes a shell to read it\n".repeat(400);
+    let steps_text = format!(
+        "      - run: echo \"first $0\"\n      - run: |\n          \
+         if [ \"$CHILD\" = yes ]; then read go < \"$RUNNER_TEMP/go\"; fi\n{filler}          \
+         if [ \"$CHILD\" = yes ]; then echo mine > \"$RUNNER_TEMP/part\"; mv \"$RUNNER_TEMP/part\" \"$RUNNER_TEMP/said\"; exit; fi\n          \
+         echo \"second $0\"; mkfifo \"$RUNNER_TEMP/go\"\n          \
+         CHILD=yes setsid bash \"$0\" > /dev/null 2>&1 < /dev/null &\n      - run: |\n          \
+         echo \"third $0\"; echo > \"$RUNNER_TEMP/go\"\n          \
+         for try in $(seq 3000); do [ -e \"$RUNNER_TEMP/said\" ] && break; sleep 0.02; done\n          cat \"$RUNNER_TEMP/said\"\n"
+    );
+    let answer = steps(&steps_text);
+    answer.code(0).says("mine");
+    let log = answer.log();
+    let path = |word: &str| {
+        let line = log.iter().find_map(|line| line.strip_prefix(word));
+        line.unwrap_or_else(|| panic!("no `{word}`: {log:?}"))
+            .to_owned()
+    };
+    assert_eq!(
+        path("first "),
+        path("second "),
+        "a file that nobody reads is used again"
+    );
+    assert_ne!(path("second "), path("third "), "one that is read is not");
+}
+
+#[test]
 fn later_levels_of_env_win_and_nobody_changes_github_variables() {
     let workflow = "on: push\nenv: {A: workflow, B: workflow, C: workflow}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    env: {B: job, C: job}\n    steps:\n      - env: {C: step, GITHUB_REF: mine, CI: mine}\n        run: echo \"$A $B $C $CI ${GITHUB_REF:-none}\"\n";
     let answer = run(workflow, &["--env", "EXTRA=1"]);

@@ -1,8 +1,8 @@
 //! The files of a job: its folders, the command files of its steps, and `hashFiles`.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::action::Fault;
 use crate::expression::{EvaluationError, HashFiles, Value};
+use crate::process::LeftBehind;
 
 /// The largest summary that a step can leave.
 ///
@@ -32,6 +33,8 @@ pub(super) struct Folders {
     pub(super) commands: PathBuf,
     /// Sets of command files that are empty and nobody's.
     spare: Vec<CommandFiles>,
+    /// Scripts that nobody reads any more.
+    read_scripts: Vec<ScriptFile>,
 }
 
 impl Folders {
@@ -64,6 +67,7 @@ impl Folders {
             tools: path.join("tools"),
             commands: path.join("commands"),
             spare: Vec::new(),
+            read_scripts: Vec::new(),
             root,
         };
         for folder in [
@@ -137,10 +141,49 @@ impl Folders {
         CommandFiles::create(&self.commands, number, for_container)
     }
 
+    /// Writes a step's script to a file: an earlier script's that had the same ending, else a new one.
+    pub(super) fn script(
+        &mut self,
+        number: usize,
+        ending: &'static str,
+        content: &str,
+    ) -> Result<ScriptFile, Fault> {
+        let same = |file: &ScriptFile| file.ending == ending;
+        if let Some(place) = self.read_scripts.iter().position(same) {
+            let file = self.read_scripts.swap_remove(place);
+            if file.file.rewrite(content.as_bytes()) {
+                return Ok(file);
+            }
+        }
+        let path = self.commands.join(format!("script_{number}{ending}"));
+        let write = |path: &Path| {
+            let mut file = fs::File::create(path)?;
+            file.write_all(content.as_bytes())?;
+            file.metadata()
+        };
+        let meta = write(&path).map_err(|source| {
+            Fault::new(
+                format!("the script could not be written to `{}`", path.display()),
+                source,
+            )
+        })?;
+        let identity = identity(&meta);
+        let file = CommandPath { path, identity };
+        Ok(ScriptFile { file, ending })
+    }
+
+    /// Takes back a script after its step. A shell reads its script while it runs, so another step
+    /// gets the file only if certainly nothing runs any more.
+    pub(super) fn take_back_script(&mut self, script: ScriptFile, left: LeftBehind) {
+        if left == LeftBehind::Nothing {
+            self.read_scripts.push(script);
+        }
+    }
+
     /// Takes back a set of command files after its step; something that lives on may still write
     /// to them, so then no other step gets them.
-    pub(super) fn take_back(&mut self, files: CommandFiles, may_live_on: bool) {
-        if !may_live_on && files.empty() {
+    pub(super) fn take_back(&mut self, files: CommandFiles, left: LeftBehind) {
+        if left != LeftBehind::Something && files.empty() {
             self.spare.push(files);
         } else {
             files.remove();
@@ -166,7 +209,20 @@ pub(super) struct CommandFiles {
     pub(super) summary: CommandPath,
 }
 
-/// One of them.
+/// The file that holds a step's script.
+#[derive(Debug)]
+pub(super) struct ScriptFile {
+    file: CommandPath,
+    ending: &'static str,
+}
+
+impl ScriptFile {
+    pub(super) fn path(&self) -> &Path {
+        &self.file.path
+    }
+}
+
+/// One file for a step, and which one it was when it was made.
 #[derive(Debug)]
 pub(super) struct CommandPath {
     path: PathBuf,
@@ -199,15 +255,37 @@ impl CommandPath {
 
     /// Empties the file; false where it is not the one that was made, or has another name too.
     fn empty(&self) -> bool {
-        let is_empty = |meta: &fs::Metadata| {
-            meta.len() == 0 || {
-                let file = fs::OpenOptions::new().write(true).open(&self.path);
-                file.and_then(|file| file.set_len(0)).is_ok()
-            }
-        };
-        self.path.symlink_metadata().is_ok_and(|meta| {
-            identity(&meta) == self.identity && meta.nlink() == 1 && is_empty(&meta)
+        self.own_length().is_some_and(|length| {
+            length == 0 || self.open().is_ok_and(|file| file.set_len(0).is_ok())
         })
+    }
+
+    /// Gives the file another content; false where that cannot be, as in [`Self::empty`].
+    fn rewrite(&self, content: &[u8]) -> bool {
+        let new_length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        let write = |old_length| {
+            let file = self.open()?;
+            file.write_all_at(content, 0)?;
+            // Cut off behind the new content and not before it is written: a file system may take
+            // one that was emptied for one to be brought to the disk at once.
+            if old_length > new_length {
+                file.set_len(new_length)?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        self.own_length()
+            .is_some_and(|length| write(length).is_ok())
+    }
+
+    /// Returns the length of the file that was made; none where another one has taken its place, or
+    /// it has another name too.
+    fn own_length(&self) -> Option<u64> {
+        let meta = self.path.symlink_metadata().ok()?;
+        (identity(&meta) == self.identity && meta.nlink() == 1).then_some(meta.len())
+    }
+
+    fn open(&self) -> io::Result<fs::File> {
+        fs::OpenOptions::new().write(true).open(&self.path)
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Source: `ScriptHandlerHelpers` of GitHub's runner.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::action::Fault;
 use super::context::{Frame, StepScope, text};
+use super::files::ScriptFile;
 use super::job::JobRun;
-use super::step::StepCall;
+use super::step::{Program, StepCall};
 use crate::expression::Value;
 use crate::workflow::{JobBody, RunDefaults, Token};
 
@@ -77,15 +78,15 @@ impl Shell {
 }
 
 impl JobRun {
-    /// Prepares a script: writes it to a file and returns the command that runs it.
+    /// Writes a script to a file and returns the program that runs it.
     ///
     /// The inner error is the user's and fails the step.
-    pub(super) async fn script_command(
-        &self,
+    pub(super) async fn script_program(
+        &mut self,
         call: &StepCall<'_>,
         frame: &Frame,
         parts: (&Token, Option<&Token>, Option<&Token>),
-    ) -> Result<Result<(Vec<String>, String), String>, Fault> {
+    ) -> Result<Result<(Program, ScriptFile), String>, Fault> {
         let (script, shell, directory) = parts;
         let scope = call.scope(self, frame);
         let prepared = (|| {
@@ -106,19 +107,16 @@ impl JobRun {
             Ok(shell) => shell,
             Err(reason) => return Ok(Err(reason)),
         };
+        let content = format!("{}{script}{}", shell.prefix, shell.suffix);
         let file = self
             .folders
-            .commands
-            .join(format!("script_{}{}", call.file_number, shell.ending));
-        let content = format!("{}{script}{}", shell.prefix, shell.suffix);
-        fs::write(&file, content).map_err(|source| {
-            Fault::new(
-                format!("the script could not be written to `{}`", file.display()),
-                source,
-            )
-        })?;
-        let inside = self.sandbox.path_inside(&file);
-        Ok(Ok((shell.command(&inside), directory)))
+            .script(call.file_number, shell.ending, &content)?;
+        let program = Program {
+            argv: shell.command(&self.sandbox.path_inside(file.path())),
+            directory,
+            extra: BTreeMap::new(),
+        };
+        Ok(Ok((program, file)))
     }
 
     /// Returns the shell where the file names none: bash where there is one, without `pipefail`.

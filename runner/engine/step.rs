@@ -15,7 +15,7 @@ use super::matching::Matching;
 use super::output::{CommandEffects, OutputSettings, StepOutput, StepVoice};
 use crate::executor::{CommandSpec, SandboxError};
 use crate::expression::{Object, Value};
-use crate::process::{ProcessExit, StopReason};
+use crate::process::{LeftBehind, ProcessExit, StopReason};
 use crate::run::command_file::{self, CommandFile};
 use crate::run::{Annotation, AnnotationLevel, Conclusion, RunEvent, Stream};
 use crate::workflow::{Step, StepBody};
@@ -91,6 +91,8 @@ pub(super) struct ProgramEnd {
     pub(super) end: StepEnd,
     /// What it saved for its `post`.
     pub(super) state: BTreeMap<String, String>,
+    /// What it left running.
+    pub(super) left: LeftBehind,
 }
 
 impl JobRun {
@@ -247,14 +249,11 @@ impl JobRun {
                 working_directory,
             } => {
                 let parts = (script, shell.as_ref(), working_directory.as_ref());
-                match self.script_command(call, frame, parts).await? {
-                    Ok((argv, directory)) => {
-                        let program = Program {
-                            argv,
-                            directory,
-                            extra: BTreeMap::new(),
-                        };
-                        Ok(self.run_program(call, frame, program).await?.end)
+                match self.script_program(call, frame, parts).await? {
+                    Ok((program, script)) => {
+                        let done = self.run_program(call, frame, program).await?;
+                        self.folders.take_back_script(script, done.left);
+                        Ok(done.end)
                     }
                     Err(reason) => {
                         call.fail(self, &reason);
@@ -328,13 +327,16 @@ impl JobRun {
         let mut effects =
             std::mem::take(&mut *effects.lock().unwrap_or_else(PoisonError::into_inner));
         let problem = self.take_files(&files, call, &mut effects);
-        let may_live_on = exit.as_ref().is_ok_and(|exit| exit.may_live_on);
-        self.folders.take_back(files, may_live_on);
+        let left = exit
+            .as_ref()
+            .map_or(LeftBehind::NothingSeen, |exit| exit.left);
+        self.folders.take_back(files, left);
         let outcome = self.program_outcome(call, exit, problem.or(effects.failure).as_deref());
         let outputs = effects.outputs.into_iter().collect();
         Ok(ProgramEnd {
             end: StepEnd { outcome, outputs },
             state: effects.state,
+            left,
         })
     }
 

@@ -11,7 +11,7 @@ use super::order::ContainerOrder;
 use super::services::{ContainerError, JobContainers};
 use super::{CommandSpec, Sandbox, SandboxError, SandboxFuture};
 use crate::docker::{BuildSpec, Env};
-use crate::process::{OutputSink, ProcessExit, Stop};
+use crate::process::{LeftBehind, OutputSink, ProcessExit, Stop};
 
 /// How long a container has to end by itself when its step is cancelled: the sum of what a
 /// process on the host has.
@@ -47,7 +47,7 @@ impl ActionSandbox {
         tokio::select! {
             provided = self.containers.provide_image(&self.order) => provided?,
             reason = stopped(stop) => {
-                return Ok(ProcessExit { code: KILLED, stopped: Some(reason), may_live_on: false });
+                return Ok(ProcessExit { code: KILLED, stopped: Some(reason), left: LeftBehind::NothingSeen });
             }
         }
         let engine = &self.containers.engine;
@@ -89,7 +89,7 @@ impl ActionSandbox {
         Ok(ProcessExit {
             code: i32::try_from(code).unwrap_or(1),
             stopped,
-            may_live_on: false,
+            left: LeftBehind::NothingSeen,
         })
     }
 }

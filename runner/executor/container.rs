@@ -17,7 +17,7 @@ use super::lines::Lines;
 use super::mounts::Mounts;
 use super::{CommandSpec, Sandbox, SandboxError, SandboxFuture};
 use crate::docker::{ContainerSpec, DockerError, Engine, Env, ExecSpec};
-use crate::process::{OutputSink, ProcessExit, Stop, StopReason};
+use crate::process::{LeftBehind, OutputSink, ProcessExit, Stop, StopReason};
 
 /// The variable by which the processes of a command are found.
 const TAG: &str = "RUNNER_STEP_TAG";
@@ -174,7 +174,7 @@ impl ContainerSandbox {
                     code: i32::try_from(code).unwrap_or(1),
                     stopped: None,
                     // The container lives on, and whatever was started in it.
-                    may_live_on: true,
+                    left: LeftBehind::Something,
                 },
                 Err(reason) => {
                     let code = self.end(&family, exec).await;
@@ -184,7 +184,7 @@ impl ContainerSandbox {
                     ProcessExit {
                         code: code.and_then(|code| code.try_into().ok()).unwrap_or(KILLED),
                         stopped: Some(reason),
-                        may_live_on: true,
+                        left: LeftBehind::Something,
                     }
                 }
             }

@@ -15,6 +15,7 @@ mod tree;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -32,6 +33,12 @@ pub use tree::{adopt_orphans, kill_adopted, kill_session, kill_tagged};
 
 /// How long a child has after SIGINT.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(7_500);
+
+/// How long the output of a new child waits in its pipe.
+///
+/// A small step prints some lines and ends: to read them all at its end wakes the runner once and
+/// not for every line. Nobody sees that a line is so much late, and a pipe holds 64 KiB.
+const UNWATCHED: Duration = Duration::from_millis(3);
 
 /// How long a child has after SIGTERM.
 const TERMINATE_GRACE: Duration = Duration::from_millis(2_500);
@@ -56,8 +63,19 @@ pub struct ProcessExit {
     pub code: i32,
     /// Who ended it, if it did not end by itself.
     pub stopped: Option<StopReason>,
-    /// Whether it may have left something running: certain where its output is still held open.
-    pub may_live_on: bool,
+    /// What it left running.
+    pub left: LeftBehind,
+}
+
+/// What a child left running when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftBehind {
+    /// Nothing: the runner has no children at all any more.
+    Nothing,
+    /// Nothing that holds its output; the runner has other children, and some may be the child's.
+    NothingSeen,
+    /// Something that holds its output, or that could do so and cannot be seen.
+    Something,
 }
 
 /// Why a child was ended.
@@ -117,7 +135,7 @@ pub async fn run(
         program: program(),
         source,
     };
-    let (mut reader, writer) = output::pipe().map_err(output_error)?;
+    let (reader, writer) = output::pipe().map_err(output_error)?;
     let mut child = start(spec, writer)?;
     let group = Pid::from_raw(
         child
@@ -125,9 +143,58 @@ pub async fn run(
             .and_then(|id| i32::try_from(id).ok())
             .unwrap_or(0),
     );
-
     let mut buffer = vec![0; output::BUFFER];
-    let limit = stop.limit.map(tokio::time::sleep);
+    let end = match tokio::time::timeout(UNWATCHED, child.wait()).await {
+        Ok(status) => status.map(|status| End {
+            status,
+            stopped: None,
+            reader: Some(reader),
+        }),
+        Err(_) => watch(&mut child, group, (reader, &mut buffer), sink, stop).await,
+    };
+    tree::forget_child(group);
+    let end = end.map_err(output_error)?;
+    if let Some((_, ladder)) = &end.stopped {
+        tree::kill_family(group, &ladder.family).await;
+    }
+    let is_held = match end.reader {
+        Some(reader) => output::drain(reader, &mut buffer, sink).map_err(output_error)?,
+        None => false,
+    };
+    sink.finish();
+    Ok(ProcessExit {
+        code: exit_code(end.status),
+        stopped: end.stopped.map(|(reason, _)| reason),
+        left: if is_held {
+            LeftBehind::Something
+        } else if tree::has_no_children() {
+            LeftBehind::Nothing
+        } else {
+            LeftBehind::NothingSeen
+        },
+    })
+}
+
+/// How a child ended, before its last output is read.
+struct End {
+    status: std::process::ExitStatus,
+    /// Why it was ended and how far that went, if it did not end by itself.
+    stopped: Option<(StopReason, Ladder)>,
+    /// Its output, unless that was read to its end.
+    reader: Option<OwnedFd>,
+}
+
+/// Gives a child's output to `sink` as it comes, until the child ends, and ends it when `stop` says so.
+async fn watch(
+    child: &mut Child,
+    group: Pid,
+    (reader, buffer): (OwnedFd, &mut [u8]),
+    sink: &mut dyn OutputSink,
+    stop: &Stop,
+) -> io::Result<End> {
+    let mut reader = output::watched(reader)?;
+    let limit = stop.limit.map(|limit| limit.saturating_sub(UNWATCHED));
+    let limit = limit.map(tokio::time::sleep);
     tokio::pin!(limit);
     let mut stopped: Option<(StopReason, Ladder)> = None;
     let mut is_open = true;
@@ -135,11 +202,10 @@ pub async fn run(
         let rung = stopped.as_ref().map(|(_, ladder)| ladder.next);
         tokio::select! {
             biased;
-            status = child.wait() => break status.map_err(output_error)?,
-            read = output::read(&mut reader, &mut buffer), if is_open => match read {
-                Ok(0) => is_open = false,
-                Ok(length) => sink.push(buffer.get(..length).unwrap_or_default()),
-                Err(source) => return Err(output_error(source)),
+            status = child.wait() => break status?,
+            read = output::read(&mut reader, buffer), if is_open => match read? {
+                0 => is_open = false,
+                length => sink.push(buffer.get(..length).unwrap_or_default()),
             },
             () = stop.token.cancelled(), if stopped.is_none() => {
                 stopped = Some((StopReason::Cancelled, Ladder::begin(group)));
@@ -156,19 +222,15 @@ pub async fn run(
             }
         }
     };
-    tree::forget_child(group);
-    if let Some((_, ladder)) = &stopped {
-        tree::kill_family(group, &ladder.family).await;
-    }
-    let may_live_on = is_open
-        && output::drain(reader, &mut buffer, sink)
-            .await
-            .map_err(output_error)?;
-    sink.finish();
-    Ok(ProcessExit {
-        code: exit_code(status),
-        stopped: stopped.map(|(reason, _)| reason),
-        may_live_on,
+    let reader = if is_open {
+        Some(reader.into_nonblocking_fd()?)
+    } else {
+        None
+    };
+    Ok(End {
+        status,
+        stopped,
+        reader,
     })
 }
 

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::net::unix::pipe::Receiver;
 
 /// How much is read at once: a pipe's usual size.
@@ -44,10 +45,17 @@ impl From<Writer> for std::process::Stdio {
     }
 }
 
-/// Makes a pipe whose reading end the runtime watches.
-pub(super) fn pipe() -> io::Result<(Receiver, Writer)> {
+/// Makes a pipe whose reading end never waits.
+pub(super) fn pipe() -> io::Result<(OwnedFd, Writer)> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    Ok((Receiver::from_owned_fd(reader)?, Writer(writer)))
+    // Of the reading end alone: the writing end is the child's, which expects to wait.
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((reader, Writer(writer)))
+}
+
+/// Lets the runtime watch the reading end of a pipe.
+pub(super) fn watched(reader: OwnedFd) -> io::Result<Receiver> {
+    Receiver::from_owned_fd_unchecked(reader)
 }
 
 /// Reads what is there, waiting for the first byte; 0 is the end.
@@ -63,21 +71,22 @@ pub(super) async fn read(reader: &mut Receiver, buffer: &mut [u8]) -> io::Result
 
 /// Reads what is still in the pipe after the child's end, without waiting for its other owners;
 /// tells whether there are any.
-pub(super) async fn drain(
-    reader: Receiver,
+pub(super) fn drain(
+    reader: OwnedFd,
     buffer: &mut [u8],
     sink: &mut dyn OutputSink,
 ) -> io::Result<bool> {
-    let begin = tokio::time::Instant::now();
+    let begin = Instant::now();
     while begin.elapsed() < DRAIN_LIMIT {
-        match reader.try_read(buffer) {
+        match nix::unistd::read(&reader, buffer) {
             Ok(0) => return Ok(false),
             Ok(length) => sink.push(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
+            Err(Errno::EAGAIN) => break,
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    keep_open(reader);
+    keep_open(watched(reader)?);
     Ok(true)
 }
 
