@@ -72,11 +72,14 @@ pub(super) async fn blocking<T: Send + 'static>(
     done.map_err(|error| format!("the work ended without a result: {error}"))
 }
 
-/// Connects to this machine's daemon: where `DOCKER_HOST` says, else at its usual place.
+/// Returns the daemon of the machine where the job runs; of this machine, it is the one where `DOCKER_HOST` says, else at its usual place.
 pub(super) async fn daemon(
     context: &ActionContext<'_>,
     process_env: &ProcessEnv,
 ) -> Result<Engine, String> {
+    if let Some(engine) = &context.engine {
+        return Ok(engine.clone());
+    }
     let env = environment(context, process_env);
     let socket = match env.get("DOCKER_HOST").map(String::as_str) {
         None | Some("") => PathBuf::from(DEFAULT_SOCKET),

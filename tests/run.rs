@@ -454,8 +454,8 @@ fn a_mapped_label_is_served_and_an_unknown_place_is_refused_by_name() {
         .complains("nobody serves the label `gpu`");
     run(workflow, &["--on", "gpu=host"]).code(0).says("ran");
     run(workflow, &["--on", "gpu=ssh://me@there"])
-        .code(2)
-        .complains("jobs cannot be run over SSH yet");
+        .code(3)
+        .complains("runs in no container, and its label leads to another machine");
     run(workflow, &["--on", "gpu=moon"])
         .code(2)
         .complains("there is no place `moon`");

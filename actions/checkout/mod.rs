@@ -26,6 +26,10 @@ impl Action for Checkout {
     ) -> ActionFuture<'a, Result<ActionResult, Fault>> {
         Box::pin(async move { check_out(context) })
     }
+
+    fn fills_workspace(&self) -> bool {
+        true
+    }
 }
 
 fn check_out(context: &ActionContext<'_>) -> Result<ActionResult, Fault> {

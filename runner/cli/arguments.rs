@@ -119,7 +119,7 @@ pub(super) struct RunArguments {
     /// Run only the combinations of matrices with this value; can be given several times
     #[arg(long, value_name = "KEY:VALUE")]
     pub(super) matrix: Vec<String>,
-    /// Where the jobs of a label of `runs-on` run: LABEL=host or LABEL=docker:IMAGE
+    /// Where the jobs of a label of `runs-on` run: LABEL=host, LABEL=docker:IMAGE or LABEL=ssh://USER@HOST[:PORT][?image=IMAGE]
     #[arg(long, value_name = "LABEL=PLACE")]
     pub(super) on: Vec<String>,
     /// A variable for every step

@@ -56,7 +56,7 @@ pub(super) fn check_source(
     let (workflow, mut problems) = parse(source);
     problems.extend(workflow.iter().flat_map(deploy_steps));
     if let Some(workflow) = &workflow {
-        problems.extend(unsupported(workflow, &Labels::default()));
+        problems.extend(unsupported(workflow, Some(&Labels::default())));
         problems.extend(linked::problems(workflow, &loader(file, actions_dir)));
     }
     problems

@@ -194,7 +194,7 @@ fn refuse(
     labels: &Labels,
     loader: &RepositoryWorkflows,
 ) -> Result<(), String> {
-    let lacking = unsupported(&file.workflow, labels);
+    let lacking = unsupported(&file.workflow, Some(labels));
     problems.extend(linked(&file.workflow, &|uses| loader.find(uses)));
     if has_errors(&problems) || !lacking.is_empty() {
         let all: Vec<Diagnostic> = problems.into_iter().chain(lacking).collect();

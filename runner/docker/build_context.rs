@@ -8,14 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::sync::mpsc;
 
-use super::{DockerError, DockerIgnore};
-
-/// Bytes per piece.
-const PIECE: usize = 64 * 1024;
-/// Pieces that wait for the daemon.
-const WAITING: usize = 16;
+use super::{
+    DockerError, DockerIgnore,
+    packing::{Pieces, packed},
+};
 
 /// The files of a build.
 #[derive(Debug)]
@@ -67,20 +64,7 @@ impl BuildContext {
     /// Packs the files while they are sent; a file that cannot be read ends the stream with an
     /// error, and with it the build.
     pub(super) fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        // Ends by itself when the receiver is dropped.
-        drop(tokio::task::spawn_blocking(move || {
-            let pieces = Pieces {
-                sender: sender.clone(),
-                buffer: Vec::with_capacity(PIECE),
-            };
-            if let Err(e) = self.pack(pieces) {
-                let _nobody_reads = sender.blocking_send(Err(e));
-            }
-        }));
-        futures_util::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|piece| (piece, receiver))
-        })
+        packed(move |pieces| self.pack(pieces))
     }
 
     fn pack(&self, pieces: Pieces) -> io::Result<()> {
@@ -144,39 +128,6 @@ fn walk(
         }
     }
     Ok(())
-}
-
-/// Hands written bytes over in pieces.
-struct Pieces {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-}
-
-impl Pieces {
-    fn send(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        self.sender
-            .blocking_send(Ok(piece.into()))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn finish(mut self) -> io::Result<()> {
-        self.send()
-    }
-}
-
-impl io::Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE {
-            self.send()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -215,6 +215,11 @@ impl Engine {
         }
     }
 
+    /// Returns an error that says what was not done, and why, in a command's own words.
+    pub fn refusal(&self, action: &str, message: &str) -> DockerError {
+        DockerError::Failed(self.failure(action, message))
+    }
+
     pub(super) fn failed(&self, action: &str, error: BollardError) -> DockerError {
         translate(&self.name, action, error)
     }

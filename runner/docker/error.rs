@@ -91,6 +91,19 @@ pub enum DockerError {
         #[source]
         source: io::Error,
     },
+    /// The machine: files of this host could not be copied into a container or out of it.
+    #[error("`{path}` could not be copied {way} a container on {engine}")]
+    Copy {
+        /// The file or folder of this host.
+        path: String,
+        /// `to` or `from`.
+        way: &'static str,
+        /// Which daemon.
+        engine: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The daemon took too long.
     #[error("Docker on {engine} did not {action} within {}", humantime::format_duration(*limit))]
     Timeout {

@@ -44,6 +44,17 @@ impl ExecSpec {
     }
 }
 
+/// Keeps the standard input of a container open until it is dropped.
+pub struct Hold {
+    _streams: std::sync::Mutex<AttachContainerResults>,
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hold")
+    }
+}
+
 /// What a command said, and its code.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Executed {
@@ -159,6 +170,26 @@ impl Engine {
         self.talk(&action, stdin, &mut input, &mut output, on_output)
             .await?;
         self.wait(container).await
+    }
+
+    /// Starts a created container with `open_stdin` and keeps its standard input open for as long
+    /// as what is returned, this process and its connection to the daemon live: a container whose
+    /// command reads its input to the end then ends with them, however they end.
+    ///
+    /// # Errors
+    /// As [`Self::start`], or the connection broke.
+    pub async fn start_held(&self, container: &str) -> Result<Hold, DockerError> {
+        let action = format!("attach to container `{container}`");
+        let options = AttachContainerOptionsBuilder::default()
+            .stream(true)
+            .stdin(true)
+            .build();
+        let attach = self.docker.attach_container(container, Some(options));
+        let streams = self.within(WORK, &action, attach).await?;
+        self.start(container).await?;
+        Ok(Hold {
+            _streams: std::sync::Mutex::new(streams),
+        })
     }
 
     /// Runs a command with `stdin` and keeps what it says.

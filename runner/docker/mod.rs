@@ -19,10 +19,12 @@ mod dockerignore;
 mod engine;
 mod error;
 mod exec;
+mod files;
 mod found;
 mod image;
 mod logs;
 mod network;
+mod packing;
 mod reference;
 mod registry;
 mod spec;
@@ -36,7 +38,8 @@ pub use credentials::Credentials;
 pub use dockerignore::DockerIgnore;
 pub use engine::{DEFAULT_SOCKET, Engine, Version, local_socket};
 pub use error::{DockerError, Failure};
-pub use exec::{ExecSpec, Executed};
+pub use exec::{ExecSpec, Executed, Hold};
+pub use files::Upload;
 pub use found::{Found, Health, JoinedNetwork, PublishedPort, State};
 pub use image::Image;
 pub use logs::{Chunk, LogOptions, StdStream};
@@ -47,3 +50,4 @@ pub use spec::{
     parse_bytes,
 };
 pub use stats::Usage;
+pub use volume::Volume;

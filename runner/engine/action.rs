@@ -10,6 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::docker::Engine;
 use crate::expression::Value;
 use crate::mask::{Masked, Masker};
 use crate::run::{Annotation, AnnotationLevel, DeployOutcome, DeployProgress};
@@ -33,6 +34,11 @@ pub trait Action: Send + Sync + fmt::Debug {
         &'a self,
         context: &'a mut ActionContext<'_>,
     ) -> ActionFuture<'a, Result<ActionResult, Fault>>;
+
+    /// Tells whether it writes into the workspace, which then goes to where the job's commands run.
+    fn fills_workspace(&self) -> bool {
+        false
+    }
 
     /// Tells whether `post` has anything to do; without it the step shows no second line.
     fn has_post(&self) -> bool {
@@ -185,6 +191,8 @@ pub struct ActionContext<'a> {
     pub secrets_folder: &'a Path,
     /// A folder for files that end with the job.
     pub temp: &'a Path,
+    /// The Docker Engine where the job runs, if that is another machine's.
+    pub engine: Option<Engine>,
     /// Text that `run` leaves for `post`.
     pub state: &'a mut BTreeMap<String, String>,
     /// Things that the actions of the job hand to one another.

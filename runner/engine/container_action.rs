@@ -7,13 +7,14 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::action::Fault;
-use super::containers::{EVENT, HOME};
+use super::containers::{HOME, WORKFLOW};
 use super::context::{Frame, StepScope, text, text_map};
 use super::environment::input_variable;
 use super::job::JobRun;
 use super::post::{Post, PostKind};
 use super::resolve::{FoundAction, FoundKind};
 use super::step::{Program, StepCall, StepEnd};
+use crate::docker::DEFAULT_SOCKET;
 use crate::executor::{ActionSandbox, ContainerError, ContainerOrder, Mounts, split_arguments};
 use crate::expression::Object;
 use crate::run::{Conclusion, Stream};
@@ -303,9 +304,9 @@ impl JobRun {
             .with(&folders.temp, TEMP)
             .with(&folders.commands, COMMANDS)
             .with(&folders.home(), HOME)
-            .with_read_only(&folders.event(), EVENT);
-        if containers.socket().exists() && !self.options.labels.is_contained() {
-            mounts = mounts.with(containers.socket(), "/var/run/docker.sock");
+            .with_read_only(&folders.workflow(), WORKFLOW);
+        if let Some(socket) = self.given_socket(&containers) {
+            mounts = mounts.with_path_there(socket, DEFAULT_SOCKET);
         }
         let entrypoint = ready.entrypoint.filter(|entrypoint| !entrypoint.is_empty());
         let order = ContainerOrder::of_action(&ready.image, entrypoint.as_deref());

@@ -11,6 +11,7 @@ use super::context::Frame;
 use super::job::JobRun;
 use super::output::StepVoice;
 use crate::diagnostic::chain;
+use crate::docker::{DEFAULT_SOCKET, Engine};
 use crate::executor::{
     ContainerError, ContainerOrder, ContainerParts, JobContainers, Mounts, OrderError, Service,
 };
@@ -29,7 +30,7 @@ const TOOLS: &str = "/__t";
 
 /// Where every container sees them, a job's and an action's.
 pub(super) const HOME: &str = "/github/home";
-pub(super) const EVENT: &str = "/github/workflow/event.json";
+pub(super) const WORKFLOW: &str = "/github/workflow";
 
 /// The containers that a job wants.
 #[derive(Debug, Default)]
@@ -49,6 +50,16 @@ pub(super) struct RunningContainers {
     pub(super) container: Object,
     /// `job.services`.
     pub(super) services: Object,
+    /// The machine that they are on, if it is another one.
+    pub(super) far: Option<FarMachine>,
+}
+
+/// Another machine that a job runs on, as the context `runner` shows it.
+#[derive(Debug)]
+pub(super) struct FarMachine {
+    pub(super) name: String,
+    /// In Docker's words.
+    pub(super) architecture: String,
 }
 
 impl JobRun {
@@ -75,6 +86,13 @@ impl JobRun {
             orders.job = self
                 .order(image, ContainerOrder::of_job)
                 .map_err(|error| format!("the image of `runs-on`: {error}"))?;
+        }
+        if orders.job.is_none()
+            && let Some(machine) = self.options.labels.machine(&self.plan.runs_on)
+        {
+            return Err(format!(
+                "it runs in no container, and its label leads to another machine: give it a `container:`, or the label an image, as `{machine}?image=IMAGE`"
+            ));
         }
         if let Some(token) = &body.services {
             let value = token
@@ -165,7 +183,15 @@ impl JobRun {
             .with(&folders.commands, COMMANDS)
             .with(&folders.tools, TOOLS)
             .with(&folders.home(), HOME)
-            .with_read_only(&folders.event(), EVENT);
+            .with_read_only(&folders.workflow(), WORKFLOW);
+        let mounts = match self.options.labels.machine(&self.plan.runs_on) {
+            // A volume of its own: the containers of actions see it elsewhere.
+            Some(_) => {
+                let inside = mounts.path_inside(&folders.workspace);
+                mounts.with(&folders.workspace, inside)
+            }
+            None => mounts,
+        };
         match &self.options.actions_dir {
             Some(folder) => mounts.with_read_only(folder, ACTIONS),
             None => mounts,
@@ -205,8 +231,12 @@ impl JobRun {
         if let Some(order) = &orders.job {
             self.say(&format!("container: {}", order.image()));
             let mut mounts = self.job_mounts();
-            if containers.socket().exists() && !self.options.labels.is_contained() {
-                mounts = mounts.with(containers.socket(), "/var/run/docker.sock");
+            if let Some(socket) = self.given_socket(&containers) {
+                mounts = mounts.with_path_there(socket, DEFAULT_SOCKET);
+            }
+            if self.running.far.is_some() {
+                let seen = self.job_mounts();
+                self.relocate(&|path| seen.path_inside(path));
             }
             let workdir = mounts.path_inside(&self.folders.workspace);
             let env = [("HOME", HOME), ("GITHUB_ACTIONS", "true"), ("CI", "true")];
@@ -224,11 +254,38 @@ impl JobRun {
         if let Some(containers) = &self.running.containers {
             return Ok(Arc::clone(containers));
         }
-        let host = self.options.base_env.get("DOCKER_HOST").map(String::as_str);
         let tag = uuid::Uuid::now_v7().simple().to_string();
-        let containers = Arc::new(JobContainers::open(host, &tag).await?);
+        let env = &self.options.base_env;
+        let containers = match self.options.labels.machine(&self.plan.runs_on) {
+            None => {
+                let host = env.get("DOCKER_HOST").map(String::as_str);
+                JobContainers::open(host, &tag).await?
+            }
+            Some(machine) => {
+                let machine = machine.machine(env);
+                self.say(&format!("machine: {}", machine.address));
+                let name = machine.address.host.clone();
+                let containers = JobContainers::open_on(machine, &tag).await?;
+                let architecture = containers.version().await?.architecture;
+                self.running.far = Some(FarMachine { name, architecture });
+                containers
+            }
+        };
+        let containers = Arc::new(containers);
         self.running.containers = Some(Arc::clone(&containers));
         Ok(containers)
+    }
+
+    /// Returns the daemon's socket where the job's containers are given it.
+    pub(super) fn given_socket<'c>(&self, containers: &'c JobContainers) -> Option<&'c str> {
+        let is_given = !self.options.labels.is_contained();
+        containers.socket().filter(|_| is_given)
+    }
+
+    /// Returns the daemon where the job runs, if that is another machine's.
+    pub(super) fn far_engine(&self) -> Option<Engine> {
+        let containers = self.running.containers.as_ref()?;
+        containers.far_engine().cloned()
     }
 
     fn note_service(&mut self, service: &Service, network: &str) {
@@ -283,7 +340,8 @@ impl JobRun {
     /// Returns `github` and `runner` with paths as another place sees them.
     pub(super) fn located(&self, locate: &dyn Fn(&Path) -> String) -> (Value, Value) {
         let github = super::job::located_github(&self.contexts.github, &self.folders, locate);
-        let runner = super::job::runner_context(&self.options, &self.folders, locate);
+        let around = (&self.folders, self.running.far.as_ref());
+        let runner = super::job::runner_context(&self.options, around, locate);
         (github, runner)
     }
 

@@ -171,6 +171,13 @@ impl Scope for StepScope<'_> {
     }
 
     fn hash_files(&self, patterns: &[String]) -> Result<String, EvaluationError> {
+        if self.job.is_workspace_stale {
+            return Err(EvaluationError::Outside {
+                name: "hashFiles",
+                problem: "the workspace could not be fetched from the machine where the job runs"
+                    .to_owned(),
+            });
+        }
         hash_files(&self.job.folders.workspace, patterns)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
+use nix::fcntl::OFlag;
 use sha2::{Digest as _, Sha256};
 
 use super::action::Fault;
@@ -75,15 +76,21 @@ impl Folders {
             &folders.temp,
             &folders.tools,
             &folders.commands,
+            &folders.workflow(),
         ] {
             fs::create_dir_all(folder).map_err(failed)?;
         }
         Ok(folders)
     }
 
+    /// Returns the folder that tells of the event.
+    pub(super) fn workflow(&self) -> PathBuf {
+        self.commands.with_file_name("workflow")
+    }
+
     /// Returns the file that holds the event.
     pub(super) fn event(&self) -> PathBuf {
-        self.commands.with_file_name("event.json")
+        self.workflow().join("event.json")
     }
 
     /// Returns the folder that containers have as the home of their user.
@@ -138,13 +145,27 @@ impl Folders {
         if let Some(files) = self.spare.pop() {
             return Ok(files);
         }
-        CommandFiles::create(&self.commands, number, for_container)
+        let folder = self.step_folder(number, for_container)?;
+        CommandFiles::create(folder, number, for_container)
+    }
+
+    /// Returns the folder for the script and the command files of a step, which is there then.
+    ///
+    /// In a container each step has its own: what is on another machine comes back by folders.
+    pub(super) fn step_folder(&self, number: usize, for_container: bool) -> io::Result<PathBuf> {
+        if !for_container {
+            return Ok(self.commands.clone());
+        }
+        let folder = self.commands.join(number.to_string());
+        fs::create_dir_all(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
+        Ok(folder)
     }
 
     /// Writes a step's script to a file: an earlier script's that had the same ending, else a new one.
     pub(super) fn script(
         &mut self,
-        number: usize,
+        (number, for_container): (usize, bool),
         ending: &'static str,
         content: &str,
     ) -> Result<ScriptFile, Fault> {
@@ -155,7 +176,10 @@ impl Folders {
                 return Ok(file);
             }
         }
-        let path = self.commands.join(format!("script_{number}{ending}"));
+        let folder = self.step_folder(number, for_container);
+        let folder = folder
+            .map_err(|source| Fault::new("the folder for the script could not be made", source))?;
+        let path = folder.join(format!("script_{number}{ending}"));
         let write = |path: &Path| {
             let mut file = fs::File::create(path)?;
             file.write_all(content.as_bytes())?;
@@ -202,6 +226,8 @@ impl Folders {
 /// The files by which one step speaks to the runner.
 #[derive(Debug)]
 pub(super) struct CommandFiles {
+    /// The folder that they are in.
+    pub(super) folder: PathBuf,
     pub(super) env: CommandPath,
     pub(super) output: CommandPath,
     pub(super) path: CommandPath,
@@ -242,15 +268,22 @@ impl CommandPath {
     }
 
     /// Reads what the step left; a file that is empty or was removed has nothing to say.
+    ///
+    /// Nor has a link: a container's would lead to files of this host that it does not see.
     pub(super) fn read(&self) -> Option<Vec<u8>> {
         if self.size() == 0 {
             return None;
         }
-        fs::read(&self.path).ok().filter(|bytes| !bytes.is_empty())
+        let mut options = fs::OpenOptions::new();
+        let options = options.read(true).custom_flags(OFlag::O_NOFOLLOW.bits());
+        let mut bytes = Vec::new();
+        let mut file = options.open(&self.path).ok()?;
+        io::Read::read_to_end(&mut file, &mut bytes).ok()?;
+        Some(bytes).filter(|bytes| !bytes.is_empty())
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.path.metadata().map_or(0, |meta| meta.len())
+        self.path.symlink_metadata().map_or(0, |meta| meta.len())
     }
 
     /// Empties the file; false where it is not the one that was made, or has another name too.
@@ -295,7 +328,7 @@ fn identity(meta: &fs::Metadata) -> (u64, u64) {
 
 impl CommandFiles {
     /// Makes a new, empty set.
-    fn create(folder: &Path, number: usize, for_container: bool) -> io::Result<Self> {
+    fn create(folder: PathBuf, number: usize, for_container: bool) -> io::Result<Self> {
         let make = |kind: &str| {
             CommandPath::create(folder.join(format!("{kind}_{number}")), for_container)
         };
@@ -305,6 +338,7 @@ impl CommandFiles {
             path: make("add_path")?,
             state: make("save_state")?,
             summary: make("step_summary")?,
+            folder,
         })
     }
 
@@ -338,6 +372,8 @@ impl CommandFiles {
             // A step may have removed its own.
             drop(fs::remove_file(path));
         }
+        // Its script stays, and the folder that all steps on this host share.
+        drop(fs::remove_dir(&self.folder));
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::action::{Fault, Slots};
-use super::containers::{ContainerOrders, RunningContainers};
+use super::containers::{ContainerOrders, FarMachine, RunningContainers};
 use super::context::{Frame, StepScope, env_context, text, text_map};
 use super::environment;
 use super::files::Folders;
@@ -64,6 +64,8 @@ pub(super) struct JobRun {
     pub(super) folders: Folders,
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) running: RunningContainers,
+    /// Whether commands on another machine ran since the workspace was fetched from there.
+    pub(super) is_workspace_stale: bool,
     /// `env` of workflow and job, with what `GITHUB_ENV` changed.
     pub(super) env: BTreeMap<String, String>,
     env_value: Option<Value>,
@@ -161,7 +163,7 @@ impl JobRun {
         let sandbox: Arc<dyn Sandbox> =
             Arc::new(HostSandbox::new(options.base_env.clone(), tracking));
         let locate = |path: &Path| sandbox.path_inside(path);
-        let runner = runner_context(&options, &folders, &locate);
+        let runner = runner_context(&options, (&folders, None), &locate);
         folders.write_event(&github)?;
         let github = github.as_object().cloned().unwrap_or_default();
         let github = github.with("job", plan.id.as_str()).into();
@@ -188,6 +190,7 @@ impl JobRun {
             folders,
             sandbox,
             running: RunningContainers::default(),
+            is_workspace_stale: false,
             env: BTreeMap::new(),
             env_value: None,
             fixed_env,
@@ -456,19 +459,19 @@ async fn watch_limits(
 /// Returns the context `runner`.
 pub(super) fn runner_context(
     options: &EngineOptions,
-    folders: &Folders,
+    (folders, far): (&Folders, Option<&FarMachine>),
     locate: &dyn Fn(&Path) -> String,
 ) -> Value {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "X64",
-        "aarch64" => "ARM64",
+    let arch = match far.map_or(std::env::consts::ARCH, |far| &far.architecture) {
+        "x86_64" | "amd64" => "X64",
+        "aarch64" | "arm64" => "ARM64",
         "arm" => "ARM",
-        "x86" => "X86",
+        "x86" | "386" => "X86",
         other => other,
     };
     let workspace = folders.workspace.parent().unwrap_or(&folders.workspace);
     let runner = Object::new()
-        .with("name", host_name())
+        .with("name", far.map_or_else(host_name, |far| far.name.clone()))
         .with("os", "Linux")
         .with("arch", arch)
         .with("environment", "self-hosted")

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::build_machine::BuildMachine;
+
 /// Where the jobs of a label run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
@@ -11,6 +13,19 @@ pub enum Place {
     Host,
     /// In a container of this image, unless the job names its own.
     Image(String),
+    /// In a container on another machine.
+    Machine(Box<BuildMachine>),
+}
+
+impl Place {
+    /// Returns the image of jobs that name none.
+    fn image(&self) -> Option<&str> {
+        match self {
+            Self::Host => None,
+            Self::Image(image) => Some(image),
+            Self::Machine(machine) => machine.image(),
+        }
+    }
 }
 
 /// The labels that this machine serves.
@@ -50,30 +65,52 @@ impl Labels {
         labels.filter(|label| !self.serves(label)).collect()
     }
 
-    /// Returns the image in which the jobs of these labels run; the first label that has one counts.
+    /// Returns the image in which the jobs of these labels run that name none.
     pub fn image(&self, labels: &[String]) -> Option<&str> {
-        let places = labels
-            .iter()
-            .filter_map(|label| self.given.get(&label.to_lowercase()));
-        let image = places.into_iter().find_map(|place| match place {
-            Place::Host => None,
-            Place::Image(image) => Some(image.as_str()),
-        });
+        let image = self.place(labels).and_then(Place::image);
         image.or(self.contained.as_deref())
     }
 
-    fn serves(&self, label: &str) -> bool {
-        let label = label.to_lowercase();
+    /// Returns the machine on which the jobs of these labels run, if it is another one.
+    pub fn machine(&self, labels: &[String]) -> Option<&BuildMachine> {
+        match self.place(labels) {
+            Some(Place::Machine(machine)) => Some(machine),
+            _ => None,
+        }
+    }
+
+    /// Returns where jobs of these labels run: the first label counts that leads away from this host.
+    fn place(&self, labels: &[String]) -> Option<&Place> {
+        let places = labels
+            .iter()
+            .filter_map(|label| self.given.get(&label.to_lowercase()));
+        places.into_iter().find(|place| **place != Place::Host)
+    }
+
+    /// Returns all labels that are served, for [`is_served`].
+    pub fn served(&self) -> Vec<String> {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "x64",
             "aarch64" => "arm64",
             other => other,
         };
-        self.given.contains_key(&label)
-            || matches!(label.as_str(), "self-hosted" | "linux")
-            || label == architecture
-            || label.starts_with("ubuntu-")
+        let always = ["self-hosted", "linux", architecture, "ubuntu-*"];
+        let always = always.into_iter().map(str::to_owned);
+        always.chain(self.given.keys().cloned()).collect()
     }
+
+    fn serves(&self, label: &str) -> bool {
+        is_served(&self.served(), label)
+    }
+}
+
+/// Tells whether a label is among those that a machine serves.
+pub fn is_served(served: &[String], label: &str) -> bool {
+    let label = label.to_lowercase();
+    served.iter().any(|known| match known.strip_suffix('*') {
+        Some(beginning) => label.starts_with(beginning),
+        None => *known == label,
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +130,7 @@ mod tests {
             ("group:big", false),
         ] {
             assert_eq!(Labels::default().serves(label), expected, "{label}");
+            assert_eq!(is_served(&Labels::default().served(), label), expected);
         }
     }
 
@@ -105,6 +143,15 @@ mod tests {
         assert!(labels.unserved(&wanted("gpu")).is_empty());
         assert_eq!(labels.image(&wanted("gpu")), None);
         assert_eq!(labels.image(&wanted("Ubuntu-Latest")), Some("debian:12"));
+        let machine = "ssh://ci@build?image=alpine:3.20".parse().unwrap();
+        labels.serve("build", Place::Machine(Box::new(machine)));
+        let both = [
+            "gpu".to_owned(),
+            "Build".to_owned(),
+            "ubuntu-latest".to_owned(),
+        ];
+        assert_eq!(labels.image(&both), Some("alpine:3.20"));
+        assert!(labels.machine(&both).is_some() && labels.machine(&wanted("gpu")).is_none());
         labels.contain("alpine:3");
         assert_eq!(labels.image(&wanted("gpu")), Some("alpine:3"));
         assert_eq!(labels.image(&wanted("Ubuntu-Latest")), Some("debian:12"));

@@ -11,6 +11,7 @@
 //! condition says so still run) and the runner's (ends everything at once).
 
 mod action;
+mod build_machine;
 mod composite;
 mod container_action;
 mod containers;
@@ -27,6 +28,7 @@ mod resolve;
 mod script;
 mod step;
 mod support;
+mod syncing;
 mod uses;
 
 use std::collections::BTreeMap;
@@ -44,9 +46,10 @@ use crate::run::JobEnd;
 pub use action::{
     Action, ActionContext, ActionFuture, ActionRegistry, ActionResult, Fault, Slots, Voice,
 };
+pub use build_machine::{BuildMachine, BuildMachineError};
 pub use files::hash_files;
 pub use job::run_job;
-pub use label::{Labels, Place};
+pub use label::{Labels, Place, is_served};
 pub use support::unsupported;
 
 /// What is the same for all jobs that this process runs.

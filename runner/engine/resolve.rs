@@ -57,6 +57,15 @@ impl JobRun {
                         "the action `{path}` is not in the workspace: has `actions/checkout` run before it?"
                     ));
                 }
+                let whole = self.folders.workspace.canonicalize();
+                let is_inside = || {
+                    let folder = folder.canonicalize().ok()?;
+                    folder.starts_with(whole.ok()?).then_some(())
+                };
+                if self.sandbox.is_container() && is_inside().is_none() {
+                    // A link leads to files of this host, which the job's container does not see.
+                    return Err(format!("the action `{path}` is not within the workspace"));
+                }
                 self.read_folder(&folder, uses, ActionIdentity::default())
             }
             ActionReference::Repository {

@@ -108,9 +108,8 @@ impl JobRun {
             Err(reason) => return Ok(Err(reason)),
         };
         let content = format!("{}{script}{}", shell.prefix, shell.suffix);
-        let file = self
-            .folders
-            .script(call.file_number, shell.ending, &content)?;
+        let number = (call.file_number, self.sandbox.is_container());
+        let file = self.folders.script(number, shell.ending, &content)?;
         let program = Program {
             argv: shell.command(&self.sandbox.path_inside(file.path())),
             directory,

@@ -13,6 +13,7 @@ use super::files::{CommandFiles, CommandPath, MAX_SUMMARY};
 use super::job::JobRun;
 use super::matching::Matching;
 use super::output::{CommandEffects, OutputSettings, StepOutput, StepVoice};
+use super::syncing::asks_for_files;
 use crate::executor::{CommandSpec, SandboxError};
 use crate::expression::{Object, Value};
 use crate::process::{LeftBehind, ProcessExit, StopReason};
@@ -114,6 +115,12 @@ impl JobRun {
         let is_top = frame.depth == 0;
         let number = if is_top { self.next_step() } else { frame.step };
         let mut call = self.call(frame, step, number);
+        if asks_for_files(step)
+            && let Err(reason) = self.fetch_workspace().await
+        {
+            // The function says so where it is called.
+            tracing::debug!(reason, "no files for an expression");
+        }
 
         let scope = call.scope(self, frame);
         let condition = step
@@ -322,14 +329,27 @@ impl JobRun {
                 .deadline
                 .map(|deadline| deadline.saturating_duration_since(Instant::now())),
         };
-        let run = sandbox.run(&command, &mut sink, &stop);
-        let exit = self.watch_cancel(call, &token, run).await;
+        let mut exit = match self.send_step(&files).await {
+            Ok(()) => {
+                let run = sandbox.run(&command, &mut sink, &stop);
+                self.watch_cancel(call, &token, run).await
+            }
+            Err(error) => Err(error),
+        };
+        if exit.is_ok()
+            && let Err(error) = self.fetch_step(&files).await
+        {
+            exit = Err(error);
+        }
         let mut effects =
             std::mem::take(&mut *effects.lock().unwrap_or_else(PoisonError::into_inner));
         let problem = self.take_files(&files, call, &mut effects);
-        let left = exit
-            .as_ref()
-            .map_or(LeftBehind::NothingSeen, |exit| exit.left);
+        let left = match &exit {
+            // Who writes to a copy does not write to the file.
+            _ if !sandbox.shares_files() => LeftBehind::Something,
+            Ok(exit) => exit.left,
+            Err(_) => LeftBehind::NothingSeen,
+        };
         self.folders.take_back(files, left);
         let outcome = self.program_outcome(call, exit, problem.or(effects.failure).as_deref());
         let outputs = effects.outputs.into_iter().collect();
@@ -367,6 +387,10 @@ impl JobRun {
     ) -> Conclusion {
         let exit = match exit {
             Ok(exit) => exit,
+            Err(error @ SandboxError::Lost { .. }) => {
+                call.fail(self, &error.to_string());
+                return Conclusion::Failure;
+            }
             Err(error) => {
                 // The program is the user's choice, so this is the step's failure.
                 call.fail(

@@ -9,12 +9,18 @@ use crate::workflow::{
 /// Returns a warning for everything in a workflow that cannot be run.
 ///
 /// `check` shows them; `run` refuses a workflow that has one, so that nothing is ever green that did
-/// not run.
-pub fn unsupported(workflow: &Workflow, labels: &Labels) -> Vec<Diagnostic> {
+/// not run. `labels` are those that are served; none where machines that are not known may serve others.
+pub fn unsupported(workflow: &Workflow, labels: Option<&Labels>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for job in workflow.jobs.values() {
         if let JobBody::Steps(body) = &job.body {
-            job_parts(job, body, labels, &mut found);
+            if let Some(labels) = labels {
+                job_labels(job, body, labels, &mut found);
+            }
+            if let Some(token) = &body.snapshot {
+                let what = format!("the snapshot of job `{}`", job.id.value);
+                warn(&mut found, &token.span, &what);
+            }
             steps(&body.steps, &mut found);
         }
     }
@@ -28,7 +34,7 @@ fn warn(found: &mut Vec<Diagnostic>, span: &Span, what: &str) {
     ));
 }
 
-fn job_parts(job: &Job, body: &StepsJob, served: &Labels, found: &mut Vec<Diagnostic>) {
+fn job_labels(job: &Job, body: &StepsJob, served: &Labels, found: &mut Vec<Diagnostic>) {
     let id = &job.id.value;
     for label in written_labels(&body.runs_on) {
         let labels = [label.value];
@@ -39,13 +45,26 @@ fn job_parts(job: &Job, body: &StepsJob, served: &Labels, found: &mut Vec<Diagno
             );
             found.push(
                 Diagnostic::warning("unserved-label", &label.span, message).with_hint(
-                    "this machine serves ubuntu-…, self-hosted, linux and its architecture; `run --on LABEL=host` or `--on LABEL=docker:IMAGE` serves another",
+                    "this machine serves ubuntu-…, self-hosted, linux and its architecture; `run --on LABEL=host`, `LABEL=docker:IMAGE` or `LABEL=ssh://USER@HOST` serves another",
                 ),
             );
         }
     }
-    if let Some(token) = &body.snapshot {
-        warn(found, &token.span, &format!("the snapshot of job `{id}`"));
+    let labels: Vec<String> = written_labels(&body.runs_on)
+        .into_iter()
+        .map(|label| label.value)
+        .collect();
+    if served.machine(&labels).is_some()
+        && served.image(&labels).is_none()
+        && body.container.is_none()
+    {
+        let message =
+            format!("job `{id}` runs in no container, and its label leads to another machine");
+        found.push(
+            Diagnostic::warning("no-image", &body.runs_on.span, message).with_hint(
+                "on another machine jobs run in containers: give the job a `container:`, or the label an image: LABEL=ssh://USER@HOST?image=IMAGE",
+            ),
+        );
     }
 }
 

@@ -29,10 +29,17 @@ impl JobRun {
         if let ActionReference::Docker(image) = uses {
             return self.run_image(call, frame, image, with).await;
         }
-        let prepared = self.find_action(uses, frame).and_then(|found| {
-            let inputs = self.action_inputs(call, frame, &found, with)?;
-            Ok((found, inputs))
-        });
+        let is_in_workspace = matches!(uses, ActionReference::Local(_));
+        let fetched = match is_in_workspace {
+            true => self.fetch_workspace().await,
+            false => Ok(()),
+        };
+        let prepared = fetched
+            .and_then(|()| self.find_action(uses, frame))
+            .and_then(|found| {
+                let inputs = self.action_inputs(call, frame, &found, with)?;
+                Ok((found, inputs))
+            });
         let (found, inputs) = match prepared {
             Ok(prepared) => prepared,
             Err(reason) => {
@@ -148,6 +155,7 @@ impl JobRun {
                 .as_ref()
                 .unwrap_or(&self.options.source),
             temp: &self.folders.temp,
+            engine: self.far_engine(),
             state,
             slots,
             job_status: self.status(),
@@ -164,6 +172,10 @@ impl JobRun {
         (name, action): (&str, Arc<dyn Action>),
         inputs: BTreeMap<String, String>,
     ) -> Result<StepEnd, Fault> {
+        if let Err(reason) = self.fetch_workspace().await {
+            call.fail(self, &reason);
+            return Ok(StepEnd::bare(Conclusion::Failure));
+        }
         let token = self.force.child_token();
         let mut state = BTreeMap::new();
         let mut slots = std::mem::take(&mut self.slots);
@@ -182,6 +194,10 @@ impl JobRun {
             }
         };
         self.slots = slots;
+        let sent = match action.fills_workspace() {
+            true => self.send_workspace().await,
+            false => Ok(()),
+        };
         if action.has_post() {
             self.posts.push(Post {
                 name: format!("Post {name}"),
@@ -196,6 +212,12 @@ impl JobRun {
         let is_late = call
             .deadline
             .is_some_and(|deadline| tokio::time::Instant::now() >= deadline);
+        let result = match (result, sent) {
+            (Ok(result), Err(reason)) if result.failure.is_none() => {
+                Ok(ActionResult::failure(reason))
+            }
+            (result, _) => result,
+        };
         self.native_end(call, result, token.is_cancelled() && !is_late)
     }
 

@@ -57,7 +57,7 @@ impl ActionSandbox {
         spec.workdir = Some(command.directory.clone());
         spec.network = Some(self.containers.network().to_owned());
         spec.labels.extend(self.containers.labels());
-        spec.volumes.extend(self.mounts.binds());
+        spec.volumes.extend(self.containers.binds(&self.mounts));
         let id = engine.create_container(&spec).await?;
         let mut lines = Lines::new(sink);
         let mut on_output = |chunk| lines.push(&chunk);
@@ -127,7 +127,13 @@ impl Sandbox for ActionSandbox {
         sink: &'a mut dyn OutputSink,
         stop: &'a Stop,
     ) -> SandboxFuture<'a, Result<ProcessExit, SandboxError>> {
-        Box::pin(async move { Ok(self.execute(command, sink, stop).await?) })
+        Box::pin(async move {
+            let ended = self.execute(command, sink, stop).await;
+            ended.map_err(|error| match (error, self.containers.volumes()) {
+                (ContainerError::Docker(error), Some(volumes)) => volumes.explain(error),
+                (error, _) => error.into(),
+            })
+        })
     }
 
     fn path_inside(&self, path: &Path) -> String {
@@ -145,6 +151,28 @@ impl Sandbox for ActionSandbox {
 
     fn is_container(&self) -> bool {
         true
+    }
+
+    fn shares_files(&self) -> bool {
+        self.containers.volumes().is_none()
+    }
+
+    fn send<'a>(&'a self, paths: &'a [&'a Path]) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async move {
+            match self.containers.volumes() {
+                Some(volumes) => volumes.send(paths).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn fetch<'a>(&'a self, folder: &'a Path) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async move {
+            match self.containers.volumes() {
+                Some(volumes) => volumes.fetch(folder).await,
+                None => Ok(()),
+            }
+        })
     }
 
     fn close(&self) -> SandboxFuture<'_, ()> {

@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -15,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::lines::Lines;
 use super::mounts::Mounts;
+use super::volumes::Volumes;
 use super::{CommandSpec, Sandbox, SandboxError, SandboxFuture};
-use crate::docker::{ContainerSpec, DockerError, Engine, Env, ExecSpec};
+use crate::docker::{ContainerSpec, DockerError, Engine, Env, ExecSpec, Hold};
 use crate::process::{LeftBehind, OutputSink, ProcessExit, Stop, StopReason};
 
 /// The variable by which the processes of a command are found.
@@ -43,20 +43,47 @@ pub struct ContainerSandbox {
     engine: Engine,
     id: String,
     mounts: Mounts,
-    cleaner: ContainerSpec,
+    place: Place,
     /// The `PATH` of the container's own; none where it has no shell to tell it.
     path: OnceCell<Option<String>>,
     programs: Mutex<HashMap<String, bool>>,
 }
 
+/// Where the container and the job's folders are.
+#[derive(Debug)]
+enum Place {
+    /// Here: this container empties them in the end.
+    Here(Box<ContainerSpec>),
+    /// On another machine, for as long as the hold lasts.
+    There { volumes: Arc<Volumes>, _hold: Hold },
+}
+
 impl ContainerSandbox {
-    /// Returns a sandbox for a container that runs.
+    /// Returns a sandbox for a container that runs on this machine.
     pub(super) fn new(engine: Engine, id: String, mounts: Mounts, cleaner: ContainerSpec) -> Self {
+        Self::at(engine, id, mounts, Place::Here(Box::new(cleaner)))
+    }
+
+    /// Returns a sandbox for a container that runs on another machine as long as it is held.
+    pub(super) fn on_another_machine(
+        engine: Engine,
+        id: String,
+        mounts: Mounts,
+        (volumes, hold): (Arc<Volumes>, Hold),
+    ) -> Self {
+        let place = Place::There {
+            volumes,
+            _hold: hold,
+        };
+        Self::at(engine, id, mounts, place)
+    }
+
+    fn at(engine: Engine, id: String, mounts: Mounts, place: Place) -> Self {
         Self {
             engine,
             id,
             mounts,
-            cleaner,
+            place,
             path: OnceCell::new(),
             programs: Mutex::default(),
         }
@@ -193,6 +220,38 @@ impl ContainerSandbox {
         Ok(exit)
     }
 
+    /// Tells a machine that is lost from what its daemon refuses.
+    fn explain(&self, error: DockerError) -> SandboxError {
+        match &self.place {
+            Place::Here(_) => error.into(),
+            Place::There { volumes, .. } => volumes.explain(error),
+        }
+    }
+
+    /// Empties a folder of the job in the container, as its image's root.
+    async fn empty(&self, folder: &Path) -> Result<(), DockerError> {
+        let inside = self.mounts.path_inside(folder);
+        let words = [
+            "sh",
+            "-c",
+            "cd \"$1\" && rm -rf -- ..?* .[!.]* *",
+            "sh",
+            &inside,
+        ];
+        let command = ExecSpec {
+            user: Some("0".to_owned()),
+            ..ExecSpec::of_words(words)
+        };
+        let answer = self.engine.exec_output(&self.id, &command, None).await?;
+        if answer.code == 0 {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&answer.stderr);
+        Err(self
+            .engine
+            .refusal(&format!("empty `{inside}` of the job"), said.trim()))
+    }
+
     /// The last way to end a command that no signal ends.
     async fn end_container(&self) {
         if let Err(error) = self.engine.kill(&self.id, "SIGKILL").await {
@@ -205,10 +264,14 @@ impl ContainerSandbox {
     /// In a container of its own, which sees nothing but these folders: the job's volumes can lie
     /// within them.
     async fn remove_files(&self) -> Result<(), DockerError> {
+        let Place::Here(cleaner) = &self.place else {
+            // What is on another machine are volumes, which go with the job.
+            return Ok(());
+        };
         if nix::unistd::geteuid().is_root() {
             return Ok(());
         }
-        let id = self.engine.create_container(&self.cleaner).await?;
+        let id = self.engine.create_container(cleaner).await?;
         let code = self.engine.run_attached(&id, None, &mut |_| {}).await?;
         tracing::debug!(code, "the job's folders were emptied");
         self.engine.remove_container(&id, true, true).await?;
@@ -290,7 +353,10 @@ impl Sandbox for ContainerSandbox {
         sink: &'a mut dyn OutputSink,
         stop: &'a Stop,
     ) -> SandboxFuture<'a, Result<ProcessExit, SandboxError>> {
-        Box::pin(async move { Ok(self.execute(command, sink, stop).await?) })
+        Box::pin(async move {
+            let ended = self.execute(command, sink, stop).await;
+            ended.map_err(|error| self.explain(error))
+        })
     }
 
     fn path_inside(&self, path: &Path) -> String {
@@ -323,10 +389,50 @@ impl Sandbox for ContainerSandbox {
         true
     }
 
+    fn shares_files(&self) -> bool {
+        matches!(self.place, Place::Here(_))
+    }
+
+    fn send<'a>(&'a self, paths: &'a [&'a Path]) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async move {
+            match &self.place {
+                Place::Here(_) => Ok(()),
+                Place::There { volumes, .. } => volumes.send(paths).await,
+            }
+        })
+    }
+
+    fn replace<'a>(&'a self, folder: &'a Path) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async move {
+            let Place::There { volumes, .. } = &self.place else {
+                return Ok(());
+            };
+            self.empty(folder)
+                .await
+                .map_err(|error| self.explain(error))?;
+            volumes.send(&[folder]).await
+        })
+    }
+
+    fn fetch<'a>(&'a self, folder: &'a Path) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async move {
+            match &self.place {
+                Place::Here(_) => Ok(()),
+                Place::There { volumes, .. } => volumes.fetch(folder).await,
+            }
+        })
+    }
+
     fn close(&self) -> SandboxFuture<'_, ()> {
         Box::pin(async move {
             if let Err(error) = self.engine.remove_container(&self.id, true, true).await {
-                tracing::warn!(%error, "the container of the job could not be removed");
+                match self.explain(error) {
+                    // It ended with the connection, and is removed with the rest of the job.
+                    SandboxError::Lost { .. } => {}
+                    error => {
+                        tracing::warn!(%error, "the container of the job could not be removed");
+                    }
+                }
             }
             if let Err(error) = self.remove_files().await {
                 tracing::warn!(%error, "the files of the job's container could not be removed");

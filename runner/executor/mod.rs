@@ -1,4 +1,4 @@
-//! Where steps run: this host or a container.
+//! Where steps run: this host, or a container here or on another machine.
 //!
 //! A [`Sandbox`] is opened once for a job, runs its steps one after the other (or side by side) and
 //! is closed after the last one. `close` is always called, also of a job that was cancelled, under
@@ -13,6 +13,7 @@ mod options;
 mod order;
 mod owner;
 mod services;
+mod volumes;
 mod words;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ pub use host::HostSandbox;
 pub use mounts::Mounts;
 pub use options::{OptionError, PullPolicy};
 pub use order::{ContainerOrder, ContainerParts, OrderError, split_arguments};
-pub use services::{ContainerError, JobContainers, Service};
+pub use services::{ContainerError, JobContainers, Machine, Service};
 
 /// A future that a [`Sandbox`] returns.
 pub type SandboxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -61,6 +62,16 @@ pub enum SandboxError {
     /// The user's file or the machine: the container of an action could not be brought up.
     #[error(transparent)]
     Container(#[from] ContainerError),
+    /// The network or the machine that the job runs on: nothing more can be heard of the step.
+    #[error(
+        "the SSH connection to `{host}`, where the job runs, is lost: {reason}; what is left there is removed when it can be reached again, by the next job at the latest"
+    )]
+    Lost {
+        /// The machine, as `user@host:port`.
+        host: String,
+        /// What was seen.
+        reason: String,
+    },
 }
 
 /// A place where the steps of one job run.
@@ -87,6 +98,27 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
 
     /// Tells whether commands run in a container.
     fn is_container(&self) -> bool;
+
+    /// Tells whether commands see the files of this host themselves, and not copies of them.
+    fn shares_files(&self) -> bool {
+        true
+    }
+
+    /// Copies files and folders of the job to where commands see them, if those are copies; what is
+    /// there and has no namesake stays.
+    fn send<'a>(&'a self, _paths: &'a [&'a Path]) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Makes a folder that commands see what it is on this host, if it is a copy.
+    fn replace<'a>(&'a self, _folder: &'a Path) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Makes a folder of this host what it is where commands see it, if that is a copy.
+    fn fetch<'a>(&'a self, _folder: &'a Path) -> SandboxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Ends whatever the job left behind.
     fn close(&self) -> SandboxFuture<'_, ()>;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::volumes::Volumes;
+
 /// A file or folder of this host in a container.
 #[derive(Debug, Clone)]
 struct Mount {
@@ -10,15 +12,26 @@ struct Mount {
     is_read_only: bool,
 }
 
-/// What a container sees of this host.
+/// What a container sees of this host, and of the machine that it runs on where that is another one.
 #[derive(Debug, Clone, Default)]
-pub struct Mounts(Vec<Mount>);
+pub struct Mounts {
+    own: Vec<Mount>,
+    /// Paths of the daemon's machine, each as `source:target`.
+    of_machine: Vec<String>,
+}
 
 impl Mounts {
+    /// Adds a path of the machine that the daemon runs on: no file of the job.
+    #[must_use]
+    pub fn with_path_there(mut self, source: &str, inside: &str) -> Self {
+        self.of_machine.push(format!("{source}:{inside}"));
+        self
+    }
+
     /// Adds a folder or file that the container can change.
     #[must_use]
     pub fn with(mut self, outside: &Path, inside: impl Into<String>) -> Self {
-        self.0.push(Mount {
+        self.own.push(Mount {
             outside: outside.to_owned(),
             inside: inside.into(),
             is_read_only: false,
@@ -30,7 +43,7 @@ impl Mounts {
     #[must_use]
     pub fn with_read_only(self, outside: &Path, inside: impl Into<String>) -> Self {
         let mut all = self.with(outside, inside);
-        if let Some(last) = all.0.last_mut() {
+        if let Some(last) = all.own.last_mut() {
             last.is_read_only = true;
         }
         all
@@ -40,7 +53,7 @@ impl Mounts {
     /// stays as it is.
     pub fn path_inside(&self, path: &Path) -> String {
         let deepest = self
-            .0
+            .own
             .iter()
             .filter_map(|mount| Some((mount, path.strip_prefix(&mount.outside).ok()?)))
             .min_by_key(|(_, rest)| rest.as_os_str().len());
@@ -55,7 +68,7 @@ impl Mounts {
     pub fn path_outside(&self, path: &str) -> PathBuf {
         let path = Path::new(path);
         let deepest = self
-            .0
+            .own
             .iter()
             .filter_map(|mount| Some((mount, path.strip_prefix(&mount.inside).ok()?)))
             .min_by_key(|(_, rest)| rest.as_os_str().len());
@@ -66,17 +79,32 @@ impl Mounts {
         }
     }
 
-    /// Returns the mounts as Docker takes them.
-    pub(super) fn binds(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|mount| {
+    /// Returns the mounts as Docker takes them; where the daemon's machine does not see this host's
+    /// folders, a volume stands for each.
+    pub(super) fn binds(&self, volumes: Option<&Volumes>) -> Vec<String> {
+        let own = self.own.iter().map(|mount| {
+            let source = match volumes {
+                None => Some(mount.outside.display().to_string()),
+                Some(volumes) => volumes.name_of(&mount.outside),
+            };
+            let Some(source) = source else {
+                // The path would be one of that machine, which is not ours to show: an empty volume.
+                return mount.inside.clone();
+            };
             let suffix = if mount.is_read_only { ":ro" } else { "" };
-            format!("{}:{}{suffix}", mount.outside.display(), mount.inside)
-        })
+            format!("{source}:{}{suffix}", mount.inside)
+        });
+        own.chain(self.of_machine.iter().cloned()).collect()
+    }
+
+    /// Returns the folders of this host.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.own.iter().map(|mount| &*mount.outside)
     }
 
     /// Returns the folders of this host that the container can change.
     pub(super) fn writable_folders(&self) -> impl Iterator<Item = &Path> {
-        self.0
+        self.own
             .iter()
             .filter(|mount| !mount.is_read_only && mount.outside.is_dir())
             .map(|mount| &*mount.outside)
@@ -109,9 +137,9 @@ mod tests {
     fn docker_gets_them_with_their_mode() {
         let mounts = Mounts::default()
             .with(Path::new("/a"), "/b")
-            .with_read_only(Path::new("/c"), "/d");
-        let binds: Vec<_> = mounts.binds().collect();
-        assert_eq!(binds, ["/a:/b", "/c:/d:ro"]);
+            .with_read_only(Path::new("/c"), "/d")
+            .with_path_there("/e", "/f");
+        assert_eq!(mounts.binds(None), ["/a:/b", "/c:/d:ro", "/e:/f"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,11 +15,18 @@ use super::container::{ContainerSandbox, cleaner};
 use super::mounts::Mounts;
 use super::options::PullPolicy;
 use super::order::ContainerOrder;
-use super::owner::{self, JOB_LABEL, OWNER_LABEL};
-use crate::docker::{DockerError, Engine, Found, Health, local_socket};
+use super::owner::{self, JOB_LABEL, MACHINE_LABEL, OWNER_LABEL};
+use super::volumes::Volumes;
+use crate::docker::{
+    DEFAULT_SOCKET, DockerError, Engine, ExecSpec, Found, Health, Version, local_socket,
+};
+use crate::ssh::{Command, Connection, HostAddress, Options, SshError};
 
 /// How long to wait between two looks at a service that is not ready: at first, and at most.
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long another machine may take to tell whether it has a socket.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
 /// How many of its last lines a service that failed is quoted with.
 const LAST_LINES: usize = 20;
@@ -29,6 +37,18 @@ pub enum ContainerError {
     /// The machine: Docker is away or refused.
     #[error(transparent)]
     Docker(#[from] DockerError),
+    /// The machine that the job is to run on, or the way there.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// That machine is lost, or files could not be copied there.
+    #[error("the files of the job could not be copied to `{host}`")]
+    Files {
+        /// The machine, as `user@host:port`.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<super::SandboxError>,
+    },
     /// The machine's settings: job containers need a daemon that sees this machine's folders.
     #[error(
         "containers of jobs need the Docker daemon of this machine; DOCKER_HOST names `{0}`, which is no socket of it"
@@ -71,13 +91,34 @@ pub struct Service {
     pub warning: Option<String>,
 }
 
+/// Another machine whose daemon runs a job, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where it is.
+    pub address: HostAddress,
+    /// How to log in there, and which key of it is trusted.
+    pub options: Options,
+}
+
+/// The way to another machine.
+#[derive(Debug)]
+struct Far {
+    machine: Machine,
+    connection: Connection,
+}
+
 /// The containers of one job.
 #[derive(Debug)]
 pub struct JobContainers {
     pub(super) engine: Engine,
     tag: String,
     network: String,
-    socket: String,
+    /// The daemon's socket on its machine, if it is there.
+    socket: Option<String>,
+    /// None where the daemon is this machine's.
+    far: Option<Far>,
+    /// The job's folders there.
+    volumes: OnceLock<Arc<Volumes>>,
 }
 
 impl JobContainers {
@@ -89,11 +130,42 @@ impl JobContainers {
     pub async fn open(docker_host: Option<&str>, tag: &str) -> Result<Self, ContainerError> {
         let socket = local_socket(docker_host)
             .ok_or_else(|| ContainerError::Remote(docker_host.unwrap_or_default().to_owned()))?;
+        let engine = Engine::local(socket).await?;
+        let is_there = Path::new(socket).exists();
+        Self::begin(engine, tag, is_there.then(|| socket.to_owned()), None).await
+    }
+
+    /// Connects to the daemon of another machine, clears away what dead runners of this one left
+    /// there, and makes the network of a job.
+    ///
+    /// # Errors
+    /// The machine or its daemon cannot be reached, or its key is not known.
+    pub async fn open_on(machine: Machine, tag: &str) -> Result<Self, ContainerError> {
+        let connection = Connection::connect(&machine.address, &machine.options).await?;
+        let engine = Engine::over_ssh(&connection, DEFAULT_SOCKET).await?;
+        let look = Command::new(format!("test -S {DEFAULT_SOCKET}")).limit(LOOK_LIMIT);
+        let is_there = connection.exec(&look).await?.exit.is_success();
+        let socket = is_there.then(|| DEFAULT_SOCKET.to_owned());
+        let far = Far {
+            machine,
+            connection,
+        };
+        Self::begin(engine, tag, socket, Some(far)).await
+    }
+
+    async fn begin(
+        engine: Engine,
+        tag: &str,
+        socket: Option<String>,
+        far: Option<Far>,
+    ) -> Result<Self, ContainerError> {
         let containers = Self {
-            engine: Engine::local(socket).await?,
+            engine,
             tag: tag.to_owned(),
             network: format!("runner_{tag}"),
-            socket: socket.to_owned(),
+            socket,
+            far,
+            volumes: OnceLock::new(),
         };
         containers.sweep().await;
         containers
@@ -108,19 +180,42 @@ impl JobContainers {
         &self.network
     }
 
-    /// Returns the daemon's socket on this machine.
-    pub fn socket(&self) -> &Path {
-        Path::new(&self.socket)
+    /// Returns the daemon's socket on its machine, if containers can be given it.
+    pub fn socket(&self) -> Option<&str> {
+        self.socket.as_deref()
+    }
+
+    /// Returns the daemon, where it is another machine's.
+    pub fn far_engine(&self) -> Option<&Engine> {
+        self.far.as_ref().map(|_| &self.engine)
+    }
+
+    /// Asks the daemon what it is.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn version(&self) -> Result<Version, ContainerError> {
+        Ok(self.engine.version().await?)
     }
 
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let own = [
             (JOB_LABEL.to_owned(), self.tag.clone()),
             (OWNER_LABEL.to_owned(), owner::current()),
-        ])
+        ];
+        let machine = self.far.as_ref().and_then(|_| owner::machine());
+        let machine = machine.map(|name| (MACHINE_LABEL.to_owned(), name));
+        own.into_iter().chain(machine).collect()
+    }
+
+    pub(super) fn volumes(&self) -> Option<&Arc<Volumes>> {
+        self.volumes.get()
     }
 
     /// Starts the container of the job, which then waits for commands.
+    ///
+    /// On another machine the folders of `mounts` are copied there first. The container there ends
+    /// with the connection, so that nothing of the job goes on that nobody hears of.
     ///
     /// # Errors
     /// The image is not to be had, or Docker refused.
@@ -132,23 +227,74 @@ impl JobContainers {
         env: &[(&str, &str)],
     ) -> Result<ContainerSandbox, ContainerError> {
         self.provide_image(order).await?;
+        if let Some(far) = &self.far {
+            let way = (&self.engine, &far.connection);
+            let names = (self.tag.as_str(), self.labels());
+            let volumes = Volumes::create(way, names, order.image(), &mounts).await?;
+            let _first = self.volumes.set(Arc::new(volumes));
+        }
         let mut spec = order.spec.clone();
-        spec.entrypoint = Some(vec!["tail".to_owned()]);
-        spec.command = Some(vec!["-f".to_owned(), "/dev/null".to_owned()]);
+        let words: &[&str] = match &self.far {
+            None => &["tail", "-f", "/dev/null"],
+            Some(_) => &["cat"],
+        };
+        let mut words = words.iter().map(|word| (*word).to_owned());
+        spec.entrypoint = words.next().map(|program| vec![program]);
+        spec.command = Some(words.collect());
+        spec.open_stdin = self.far.is_some();
         spec.workdir.get_or_insert_with(|| workdir.to_owned());
         spec.network = Some(self.network.clone());
         spec.labels.extend(self.labels());
-        spec.volumes.extend(mounts.binds());
+        spec.volumes.extend(self.binds(&mounts));
         for (name, value) in env {
             if !spec.env.0.iter().any(|(known, _)| known == name) {
                 spec.env.0.push(((*name).to_owned(), (*value).to_owned()));
             }
         }
         let id = self.engine.create_container(&spec).await?;
-        self.engine.start(&id).await?;
-        let cleaner = cleaner(order.image(), self.labels(), &mounts);
         let engine = self.engine.clone();
-        Ok(ContainerSandbox::new(engine, id, mounts, cleaner))
+        match self.volumes() {
+            None => {
+                self.engine.start(&id).await?;
+                let cleaner = cleaner(order.image(), self.labels(), &mounts);
+                Ok(ContainerSandbox::new(engine, id, mounts, cleaner))
+            }
+            Some(volumes) => {
+                let hold = self.engine.start_held(&id).await?;
+                volumes.belong_to(self.user_of(&id).await?);
+                volumes
+                    .send_all()
+                    .await
+                    .map_err(|error| self.no_files(error))?;
+                let far = (Arc::clone(volumes), hold);
+                Ok(ContainerSandbox::on_another_machine(
+                    engine, id, mounts, far,
+                ))
+            }
+        }
+    }
+
+    /// Returns the mounts of a container as Docker takes them.
+    pub(super) fn binds(&self, mounts: &Mounts) -> Vec<String> {
+        mounts.binds(self.volumes().map(Arc::as_ref))
+    }
+
+    /// Asks who runs commands in a container; root where it cannot tell.
+    async fn user_of(&self, container: &str) -> Result<(u64, u64), ContainerError> {
+        let question = ExecSpec::of_words(["sh", "-c", "id -u && id -g"]);
+        let answer = self.engine.exec_output(container, &question, None).await?;
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let mut numbers = text.lines().map(|line| line.trim().parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Ok((next(), next()))
+    }
+
+    fn no_files(&self, error: super::SandboxError) -> ContainerError {
+        let far = self.far.as_ref();
+        ContainerError::Files {
+            host: far.map_or_else(String::new, |far| far.connection.host().to_owned()),
+            source: Box::new(error),
+        }
     }
 
     /// Starts a service, which other containers of the job reach by its name, and waits until its
@@ -258,29 +404,51 @@ impl JobContainers {
 
     /// Removes all containers, images and networks of the job, and nameless volumes with them.
     ///
-    /// Named volumes stay: a workflow names one to find it again.
+    /// Named volumes stay: a workflow names one to find it again. Another machine is connected to
+    /// once more where the connection was lost.
     pub async fn close(&self) {
-        self.remove_labelled(&[format!("{JOB_LABEL}={}", self.tag)], |_| true)
-            .await;
+        let labels = [format!("{JOB_LABEL}={}", self.tag)];
+        let lost = self
+            .far
+            .as_ref()
+            .filter(|far| far.connection.failure().is_some());
+        let Some(far) = lost else {
+            return self.remove_labelled(&self.engine, &labels, |_| true).await;
+        };
+        let again = async {
+            let connection =
+                Connection::connect(&far.machine.address, &far.machine.options).await?;
+            Ok::<_, ContainerError>(Engine::over_ssh(&connection, DEFAULT_SOCKET).await?)
+        };
+        match again.await {
+            Ok(engine) => self.remove_labelled(&engine, &labels, |_| true).await,
+            Err(error) => {
+                let host = far.connection.host();
+                tracing::warn!(%error, "what the job left on `{host}` stays until the next job there");
+            }
+        }
     }
 
     /// Removes what runners of this machine left behind that are gone.
     async fn sweep(&self) {
+        let is_far = self.far.is_some();
         let is_left = |labels: &BTreeMap<String, String>| {
-            labels
-                .get(OWNER_LABEL)
-                .is_some_and(|owner| owner::is_gone(owner))
+            let owner = labels.get(OWNER_LABEL);
+            match is_far {
+                true => owner::is_left_by_us(labels),
+                false => owner.is_some_and(|owner| owner::is_gone(owner)),
+            }
         };
-        self.remove_labelled(&[OWNER_LABEL.to_owned()], is_left)
+        self.remove_labelled(&self.engine, &[OWNER_LABEL.to_owned()], is_left)
             .await;
     }
 
     async fn remove_labelled(
         &self,
+        engine: &Engine,
         labels: &[String],
         is_wanted: impl Fn(&BTreeMap<String, String>) -> bool,
     ) {
-        let engine = &self.engine;
         let say = |error: &DockerError| tracing::warn!(%error, "something of a job stays behind");
         let containers = engine.containers(labels).await.unwrap_or_else(|error| {
             say(&error);
@@ -306,6 +474,15 @@ impl JobContainers {
         let images = engine.images(labels).await.unwrap_or_default();
         for image in images.iter().filter(|found| is_wanted(&found.labels)) {
             if let Err(error) = engine.remove_image(&image.id, true).await {
+                say(&error);
+            }
+        }
+        if self.far.is_none() {
+            return;
+        }
+        let volumes = engine.volumes(labels).await.unwrap_or_default();
+        for volume in volumes.iter().filter(|found| is_wanted(&found.labels)) {
+            if let Err(error) = engine.remove_volume(&volume.name).await {
                 say(&error);
             }
         }

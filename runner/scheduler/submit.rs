@@ -250,7 +250,8 @@ fn new_run(
             filtered: is_due(workflow, &incoming.event).then_some(name),
         });
     }
-    if let Some(problem) = unsupported(workflow, ledger.labels()).first() {
+    let labels = (!ledger.is_shared()).then(|| ledger.labels());
+    if let Some(problem) = unsupported(workflow, labels).first() {
         let reason = format!("it asks for what is not supported: {problem}");
         return Err(NoRun::from(reason));
     }

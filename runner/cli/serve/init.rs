@@ -102,6 +102,7 @@ slots = 2
 # [labels]
 # gpu = "host"
 # ubuntu-latest = "docker:node:22"
+# build = "ssh://ci@build.example:2121?image=debian:12"
 
 # Where GitHub delivers webhooks (POST /webhooks/github), runs are looked at (/) and programs ask (/api/openapi.json). Only this machine
 # may ask until there is a token of an administrator: runner token create NAME --scope admin
