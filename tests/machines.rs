@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::support::http::request;
 use crate::support::machines::{Machines, Relay};
 use crate::support::postgres::{PASSWORD, Postgres};
 use crate::support::server::WAIT_FOR_GO;
@@ -231,4 +232,79 @@ fn a_server_that_does_not_come_back_leaves_no_job_that_runs() {
     assert!(machines.jobs(0).is_empty());
     machines.go();
     assert_eq!(machines.ended(&run)["conclusion"], "success");
+}
+
+#[test]
+fn jobs_go_to_machines_that_serve_all_their_labels_and_others_wait_and_say_for_what() {
+    let mut machines = Machines::new(Arc::new(Postgres::start()), 2, "");
+    machines.configure(0, "[server]\nlisten = \"127.0.0.1:0\"\n");
+    machines.configure(1, "[labels]\ngpu = \"host\"\nbig = \"host\"\n");
+    machines.write(
+        "labels.yml",
+        "name: labels\non: workflow_dispatch\njobs:\n  any:\n    runs-on: ubuntu-latest\n    strategy: { matrix: { n: [1, 2, 3] } }\n    steps: [{ run: 'true' }]\n  gpu: { runs-on: [self-hosted, GPU, big], steps: [{ run: 'true' }] }\n  tpu: { runs-on: [gpu, tpu], steps: [{ run: 'true' }] }\n",
+    );
+    machines.push("the workflow");
+    machines.start(0, &[SHORT]);
+    let run = machines.dispatch("labels.yml");
+    let job = |state: &Value, id: &str| -> Vec<Value> {
+        let jobs = jobs_of(state).into_iter();
+        jobs.filter(|job| job["id"] == id).collect()
+    };
+    let waits = |job: &Value, label: &str| {
+        let words = format!("waits for a machine that serves {label}: none that lives does");
+        job["status"] == "queued" && job["reason"] == words.as_str()
+    };
+    machines.wait_for("what is served, and what is said of the rest", || {
+        let state = machines.state(&run)?;
+        let any = job(&state, "any");
+        let is_done = any.len() == 3 && any.iter().all(|job| job["conclusion"] == "success");
+        let gpu = waits(&job(&state, "gpu")[0], "`GPU`, `big`");
+        (is_done && gpu && waits(&job(&state, "tpu")[0], "`gpu`, `tpu`")).then_some(())
+    });
+    let shown = machines.ask(&["runs", "show", &run]);
+    assert!(
+        shown.contains("gpu: waits for a machine that serves `GPU`, `big`"),
+        "{shown}"
+    );
+    machines.start(1, &[SHORT]);
+    let state = machines.wait_for("the other machine to take what it serves", || {
+        let state = machines.state(&run)?;
+        let gpu = &job(&state, "gpu")[0];
+        let is_done = gpu["status"] == "completed";
+        (is_done && waits(&job(&state, "tpu")[0], "`tpu`")).then_some(state)
+    });
+    let gpu = &job(&state, "gpu")[0];
+    assert_eq!(gpu["conclusion"], "success", "{state}");
+    assert_eq!(gpu["machine"], machines.name(1), "{state}");
+    assert!(gpu["reason"].is_null(), "{state}");
+    // Where its log is, is said by whoever is asked.
+    let said = machines.log(0);
+    let address = said
+        .lines()
+        .find_map(|line| line.strip_prefix("listening at http://"));
+    let get = |path: &str| request(address.unwrap(), "GET", path, &[], &[]);
+    let log = get(&format!("/api/v1/runs/{run}/jobs/{}/log.txt", gpu["key"]));
+    let name = machines.name(1);
+    assert_eq!(log.status, 404, "{}", log.text);
+    assert!(
+        log.text.contains(&format!("ran on the machine `{name}`")),
+        "{}",
+        log.text
+    );
+    let page = get(&format!("/runs/{run}")).text;
+    assert!(
+        page.contains("what it printed is on the machine") && page.contains(&name),
+        "{page}"
+    );
+    // The other one may plan what comes, and still does not take what it does not serve.
+    machines.stop(1);
+    let second = machines.dispatch("labels.yml");
+    machines.wait_for("a machine that stopped to be missed", || {
+        let state = machines.state(&second)?;
+        waits(&job(&state, "gpu")[0], "`GPU`, `big`").then_some(())
+    });
+    for run in [run, second] {
+        machines.ask(&["runs", "cancel", &run]);
+        assert_eq!(machines.ended(&run)["conclusion"], "cancelled");
+    }
 }

@@ -1,7 +1,8 @@
-//! Takes jobs from machines that nothing is heard of.
+//! Takes jobs from machines that nothing is heard of, and tells the others of this one.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Taken};
@@ -11,11 +12,14 @@ use crate::run::Terms;
 /// How often it is looked for them.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Looks after the leases of all machines that share a store; each of them does.
+/// Looks after the leases of all machines that share a store, and after jobs that none of them
+/// serves; each of them does.
 #[derive(Debug, Clone)]
 pub struct Reaper {
     /// Where all runs stand.
     pub ledger: Ledger,
+    /// This machine's name in the store.
+    pub machine: String,
     /// For how long jobs are had.
     pub terms: Terms,
 }
@@ -27,7 +31,19 @@ impl Reaper {
             stop.cancelled().await;
             return;
         }
+        let mut said: Option<Instant> = None;
         loop {
+            if said.is_none_or(|at| at.elapsed() >= self.terms.renewal) {
+                match self.ledger.serve(&self.machine, self.terms.lease).await {
+                    Ok(()) => said = Some(Instant::now()),
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "other machines were not told that this one lives");
+                    }
+                }
+            }
+            if let Err(error) = self.ledger.explain_waiting().await {
+                tracing::warn!(error = %chain(&error), "it is not known which jobs no machine serves");
+            }
             match self.ledger.take_from_lost(self.terms.grace).await {
                 Ok(lost) => {
                     for job in lost {

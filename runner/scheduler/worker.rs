@@ -216,6 +216,14 @@ impl Worker {
                 taken.repository
             )
         })?;
+        // It could be served when it was planned.
+        let lacking = self.ledger.labels().unserved(&taken.labels);
+        if !lacking.is_empty() {
+            return Err(format!(
+                "nobody serves the label `{}` of its `runs-on` any more",
+                lacking.join("`, `")
+            ));
+        }
         let secrets = self.secrets_of(repository, taken).await?;
         let mut labels = self.ledger.labels().clone();
         if let Some(image) = repository

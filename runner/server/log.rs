@@ -135,15 +135,22 @@ impl LogOf {
         let row = row.ok_or_else(|| {
             Problem::absent(format!("run {} has no job {}", self.run, self.job.0))
         })?;
-        let has_run = row.conclusion.is_some() && row.fence.0 > 0 && !row.is_kept;
-        if has_run && !self.spool(site, row.fence).folder().exists() {
+        match self.elsewhere(site, &row) {
             // An empty log would say that it printed nothing.
-            return Err(Problem::absent(format!(
-                "nothing of this log is on this machine: the job ran on the machine `{}`",
-                row.machine.as_deref().unwrap_or("?")
-            )));
+            Some(machine) => Err(Problem::absent(format!(
+                "nothing of this log is on this machine: the job ran on the machine `{machine}`"
+            ))),
+            None => Ok(row),
         }
-        Ok(row)
+    }
+
+    /// Returns the machine that has the log, if that is another one.
+    fn elsewhere<'r>(&self, site: &Site, row: &'r JobRow) -> Option<&'r str> {
+        // A machine makes the folder before it says that a job begins.
+        let has_run = row.conclusion.is_some() || row.began_at.is_some();
+        let is_here = self.spool(site, row.fence).folder().exists();
+        let machine = row.machine.as_deref().unwrap_or("?");
+        (has_run && row.fence.0 > 0 && !row.is_kept && !is_here).then_some(machine)
     }
 
     fn spool(&self, site: &Site, fence: Fence) -> Spool {
@@ -234,6 +241,14 @@ pub(super) fn tail(site: &Site, job: &JobRow, most: usize) -> (Vec<String>, Plac
         attempt: job.attempt,
         job: job.job,
     };
+    if let Some(machine) = of.elsewhere(site, job) {
+        let place = Place {
+            fence: job.fence,
+            offset: 0,
+        };
+        let line = format!("(what it printed is on the machine `{machine}`: ask there)");
+        return (vec![line], place);
+    }
     let spool = of.spool(site, job.fence);
     let begin = spool.length().saturating_sub(MOST);
     let mut at = Place {

@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, Connection as _, Row as _, SqlStr};
 use super::Store;
 
 /// The newest version of the schema.
-pub const LATEST: i64 = 6;
+pub const LATEST: i64 = 7;
 
 /// Each version with the way to it and the way back.
 const STEPS: &[(i64, &str, &str, &str)] = &[
@@ -47,6 +47,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         "months",
         include_str!("schema/0006_months.sql"),
         include_str!("schema/0006_months.down.sql"),
+    ),
+    (
+        7,
+        "labels",
+        include_str!("schema/0007_labels.sql"),
+        include_str!("schema/0007_labels.down.sql"),
     ),
 ];
 

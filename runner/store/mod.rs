@@ -14,6 +14,7 @@ mod events;
 mod figures;
 mod jobs;
 mod leases;
+mod machines;
 mod migrations;
 mod notices;
 mod posts;

@@ -32,16 +32,25 @@ fn read_claimed(row: &AnyRow) -> ClaimedJob {
 impl Transaction {
     /// Takes a queued job for `machine`, with a new fence; none where none waits.
     ///
-    /// It is the one that waits longest of the repository of which the fewest run.
+    /// It is the one that waits longest of the repository of which the fewest run, among those whose
+    /// labels the machine `serves`.
     pub async fn claim_job(
         &mut self,
         machine: &str,
-        now: Timestamp,
-        lease: Duration,
+        serves: &(dyn Fn(&[String]) -> bool + Sync),
+        (now, lease): (Timestamp, Duration),
     ) -> Result<Option<ClaimedJob>, StoreError> {
         for _ in 0..TRIES {
-            let repositories = self.waiting_repositories().await?;
-            let Some(found) = self.waiting_job(&repositories).await? else {
+            let mut kinds = Vec::new();
+            for repository in self.waiting_repositories().await? {
+                for labels in self.waiting_labels(&repository).await? {
+                    let list: Vec<String> = serde_json::from_str(&labels).unwrap_or_default();
+                    if serves(&list) {
+                        kinds.push((repository.clone(), labels));
+                    }
+                }
+            }
+            let Some(found) = self.waiting_job(&kinds).await? else {
                 return Ok(None);
             };
             let taken = self.take(&found, machine, (now, lease)).await?;
@@ -54,7 +63,7 @@ impl Transaction {
     }
 
     /// Returns the repositories of which jobs wait, the one of which the fewest run first.
-    async fn waiting_repositories(&mut self) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn waiting_repositories(&mut self) -> Result<Vec<String>, StoreError> {
         // From one repository to the next by the index, however many jobs of each wait.
         // (The first of an order and not the least: the way by the index needs no statistics then.)
         let rows = sqlx::query(
@@ -80,7 +89,7 @@ impl Transaction {
     /// Returns the first job that waits, and locks its run.
     async fn waiting_job(
         &mut self,
-        repositories: &[String],
+        kinds: &[(String, String)],
     ) -> Result<Option<(i64, i64, i64)>, StoreError> {
         let locks: &[&str] = if self.is_sqlite {
             &[""]
@@ -89,14 +98,15 @@ impl Transaction {
             &[" FOR UPDATE OF runs SKIP LOCKED", " FOR UPDATE OF runs"]
         };
         for lock in locks {
-            for repository in repositories {
+            for (repository, labels) in kinds {
                 let sql = format!(
                     "SELECT jobs.run, jobs.attempt, jobs.job FROM jobs JOIN runs ON runs.id = jobs.run \
                      WHERE jobs.status = 'queued' AND jobs.is_ready = 1 AND jobs.repository = $1 \
-                     ORDER BY jobs.created_at, jobs.run, jobs.job LIMIT 1{lock}"
+                     AND jobs.labels = $2 ORDER BY jobs.created_at, jobs.run, jobs.job LIMIT 1{lock}"
                 );
                 let row = sqlx::query(AssertSqlSafe(sql))
                     .bind(repository)
+                    .bind(labels)
                     .fetch_optional(self.connection())
                     .await
                     .map_err(|source| StoreError::new("a queued job", source))?;
@@ -116,7 +126,7 @@ impl Transaction {
     ) -> Result<Option<ClaimedJob>, StoreError> {
         let sql = format!(
             "UPDATE jobs SET status = 'in_progress', fence = fence + 1, machine = $1, lease_until = {} + $2, \
-             started_at = $3, began_at = NULL, disconnected_at = NULL \
+             started_at = $3, began_at = NULL, disconnected_at = NULL, reason = NULL \
              WHERE run = $4 AND attempt = $5 AND job = $6 AND status = 'queued' AND is_ready = 1 \
              RETURNING run, attempt, job, fence",
             self.clock()

@@ -77,6 +77,14 @@ impl Machines {
         self.repository.push(message)
     }
 
+    /// Adds lines to the configuration of one machine, which did not start yet.
+    pub(crate) fn configure(&self, number: usize, more: &str) {
+        let folder = &self.machines[number].folder;
+        fs::create_dir_all(folder).unwrap();
+        let text = format!("{}{more}", self.configuration);
+        fs::write(folder.join("runner.toml"), text).unwrap();
+    }
+
     /// Lets the jobs end that wait for it.
     pub(crate) fn go(&self) {
         self.repository.go();

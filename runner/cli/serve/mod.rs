@@ -81,6 +81,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         let room = Room::new(&config.data, config.min_free);
         let reaper = Reaper {
             ledger: ledger.clone(),
+            machine: machine.clone(),
             terms,
         };
         tasks.spawn(reaper.run(stop.clone()));

@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::super::document::Change;
+use super::serving::why_waiting;
 use super::{JobOutcome, Ledger, LedgerError, Planned, changes, read_document};
 use crate::plan::{Decision, JobPlan};
 use crate::run::{Conclusion, JobKey, Status, Tally};
 use crate::store::{JobRow, RunRow, Transaction};
+
+/// The most letters of all labels of a job: an index has them.
+const LONGEST: usize = 1000;
 
 impl Ledger {
     /// Takes the plan of an attempt, where the store says that it stands.
@@ -245,8 +249,16 @@ impl Ledger {
             job.environment = Some(environment.name.clone());
             job.environment_url.clone_from(&environment.url);
         }
+        if job.labels.iter().map(String::len).sum::<usize>() > LONGEST {
+            let reason = format!("its `runs-on` is longer than {LONGEST} letters");
+            let outcome = JobOutcome::without_run(Conclusion::Failure, reason);
+            return Ok(Some((plan.key, outcome, false)));
+        }
         let lacking = self.labels.unserved(&job.labels);
-        if !lacking.is_empty() {
+        if !lacking.is_empty() && self.is_shared() {
+            // Another machine may serve it, also one that is started later.
+            job.reason = why_waiting(&tx.living_machines().await?, &job.labels);
+        } else if !lacking.is_empty() {
             let reason = format!(
                 "nobody serves the label `{}` of its `runs-on`",
                 lacking.join("`, `")

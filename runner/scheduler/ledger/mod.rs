@@ -19,6 +19,7 @@ mod rerun;
 mod retention;
 mod schedules;
 mod secrets;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -188,6 +189,8 @@ pub struct TakenJob {
     pub name: String,
     /// The environment that it deploys to.
     pub environment: Option<String>,
+    /// The labels of its `runs-on`.
+    pub labels: Vec<String>,
     /// What the run is planned from.
     pub document: RunDocument,
     /// What happened in the run so far.
@@ -457,14 +460,18 @@ impl Ledger {
     /// Takes a job for a machine; none where none waits.
     ///
     /// Repositories take turns by how many of their jobs run; of one, the job that waits longest.
+    /// Jobs with a label that is not served here are left to other machines.
     pub async fn claim(
         &self,
         machine: &str,
         lease: Duration,
     ) -> Result<Option<TakenJob>, LedgerError> {
         let now = self.now();
+        // A store that is not shared has no other machine that could: whoever takes it says so.
+        let is_served =
+            |labels: &[String]| !self.is_shared() || self.labels.unserved(labels).is_empty();
         transaction!(self, tx, {
-            match tx.claim_job(machine, now, lease).await? {
+            match tx.claim_job(machine, &is_served, (now, lease)).await? {
                 None => None,
                 Some(claimed) => {
                     let mut run = self.locked(&mut tx, &claimed.run).await?;
@@ -481,6 +488,7 @@ impl Ledger {
                         repository: run.repository.clone(),
                         name: job.map_or_else(String::new, |job| job.name.clone()),
                         environment: job.and_then(|job| job.environment.clone()),
+                        labels: job.map_or_else(Vec::new, |job| job.labels.clone()),
                         changes: changes(&run, &jobs),
                         document,
                         claimed,

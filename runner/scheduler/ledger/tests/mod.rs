@@ -55,7 +55,7 @@ on_both! {
     a_cancelled_run_ends_once_its_jobs_did,
     a_rerun_of_what_failed_keeps_the_other_results,
     a_rerun_of_one_job_runs_what_needs_it_too,
-    a_label_that_nobody_serves_fails_the_job_by_name,
+    a_label_that_one_machine_does_not_serve_fails_the_job_and_waits_where_there_are_several,
     a_job_whose_machine_is_lost_before_it_began_waits_for_another,
     a_job_that_began_is_not_run_again_when_its_machine_is_lost,
     a_machine_that_speaks_up_in_time_keeps_its_job,
@@ -471,13 +471,33 @@ async fn a_rerun_of_one_job_runs_what_needs_it_too(bench: Bench) {
     );
 }
 
-async fn a_label_that_nobody_serves_fails_the_job_by_name(bench: Bench) {
+async fn a_label_that_one_machine_does_not_serve_fails_the_job_and_waits_where_there_are_several(
+    bench: Bench,
+) {
     let run = bench
         .submit("on: push\njobs:\n  one: { runs-on: windows-latest, steps: [{ run: echo }] }\n  two: { runs-on: gpu, steps: [{ run: echo }] }\n")
         .await;
     let (_, jobs) = bench.ledger.run(&run, None).await.unwrap();
     let reason = jobs.first().and_then(|job| job.reason.clone()).unwrap();
     assert!(reason.contains("windows-latest"), "{reason}");
+    if bench.ledger.is_shared() {
+        bench.run_next("two", Conclusion::Success).await;
+        assert!(bench.claim().await.is_none(), "it is left to others");
+        bench.ledger.serve("here", LEASE).await.unwrap();
+        bench.ledger.explain_waiting().await.unwrap();
+        let (_, jobs) = bench.ledger.run(&run, None).await.unwrap();
+        let said = jobs.first().and_then(|job| job.reason.as_deref());
+        assert_eq!(
+            said,
+            Some("waits for a machine that serves `windows-latest`: none that lives does")
+        );
+        bench.ledger.cancel(&run).await.unwrap();
+        assert_eq!(
+            bench.state(&run).await,
+            "cancelled one=cancelled two=success"
+        );
+        return;
+    }
     bench.run_next("two", Conclusion::Success).await;
     assert_eq!(bench.state(&run).await, "failure one=failure two=success");
 }

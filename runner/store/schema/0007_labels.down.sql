@@ -1,0 +1,2 @@
+DROP INDEX jobs_waiting_by_labels;
+DROP TABLE machines;
