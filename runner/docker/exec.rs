@@ -1,6 +1,6 @@
 //! Commands in running containers, and containers as commands.
 
-use std::time::Duration;
+use std::{io, pin::Pin, time::Duration};
 
 use bollard::{
     container::{AttachContainerResults, LogOutput},
@@ -16,6 +16,8 @@ use super::{
     engine::{QUICK, WORK},
 };
 
+/// How much of the end of what a command says on standard error is kept.
+const LAST_WORDS: usize = 16 * 1024;
 /// How long the daemon may take to know the code of a command whose output has ended.
 const AFTERMATH: Duration = Duration::from_secs(10);
 
@@ -66,6 +68,16 @@ pub struct Executed {
     pub code: i64,
 }
 
+/// What a command says.
+type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, BollardError>> + Send>>;
+/// What it is told.
+type Input = Pin<Box<dyn AsyncWrite + Send>>;
+
+fn action(container: &str, spec: &ExecSpec) -> String {
+    let program = spec.command.first().map_or("", String::as_str);
+    format!("run `{program}` in container `{container}`")
+}
+
 impl Engine {
     /// Runs a command in a running container and returns its code.
     ///
@@ -83,33 +95,86 @@ impl Engine {
         stdin: Option<&mut (dyn AsyncRead + Send + Unpin)>,
         on_output: &mut (dyn FnMut(Chunk) + Send),
     ) -> Result<i64, DockerError> {
-        let program = spec.command.first().map_or("", String::as_str);
-        let action = format!("run `{program}` in container `{container}`");
+        let action = action(container, spec);
+        let (id, mut output, mut input) = self
+            .begin(&action, container, spec, stdin.is_some())
+            .await?;
+        self.talk(&action, stdin, &mut input, &mut output, on_output)
+            .await?;
+        self.code_of(&action, &id).await
+    }
+
+    /// Runs a command in a running container and writes what it says on standard output to `sink`,
+    /// no quicker than that takes it; the end of what it says on standard error is kept.
+    ///
+    /// The inner error is that of `sink`: it was not flushed, and the command may go on. The same
+    /// holds if the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Self::exec`].
+    pub async fn exec_into(
+        &self,
+        container: &str,
+        spec: &ExecSpec,
+        sink: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> Result<io::Result<Executed>, DockerError> {
+        let action = action(container, spec);
+        let (id, mut output, mut input) = self.begin(&action, container, spec, false).await?;
+        let _closed = input.shutdown().await;
+        let mut stderr = Vec::new();
+        while let Some(item) = output.next().await {
+            let chunk = Chunk::of(item.map_err(|e| self.failed(&action, e))?);
+            match chunk.stream {
+                StdStream::Stdout => {
+                    if let Err(error) = sink.write_all(&chunk.bytes).await {
+                        return Ok(Err(error));
+                    }
+                }
+                StdStream::Stderr => {
+                    stderr.extend_from_slice(&chunk.bytes);
+                    stderr.drain(..stderr.len().saturating_sub(LAST_WORDS));
+                }
+            }
+        }
+        if let Err(error) = sink.flush().await {
+            return Ok(Err(error));
+        }
+        let code = self.code_of(&action, &id).await?;
+        Ok(Ok(Executed {
+            stdout: Vec::new(),
+            stderr,
+            code,
+        }))
+    }
+
+    /// Starts a command in a running container; returns its id and its streams.
+    async fn begin(
+        &self,
+        action: &str,
+        container: &str,
+        spec: &ExecSpec,
+        has_stdin: bool,
+    ) -> Result<(String, Output, Input), DockerError> {
         let options = CreateExecOptions {
             cmd: Some(spec.command.clone()),
             env: spec.env.to_api(),
             user: spec.user.clone(),
             working_dir: spec.workdir.clone(),
             privileged: Some(spec.privileged),
-            attach_stdin: Some(stdin.is_some()),
+            attach_stdin: Some(has_stdin),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(false),
             detach_keys: None,
         };
         let create = self.docker.create_exec(container, options);
-        let id = self.within(QUICK, &action, create).await?.id;
+        let id = self.within(QUICK, action, create).await?.id;
         let start = self.docker.start_exec(&id, None);
-        let StartExecResults::Attached {
-            mut output,
-            mut input,
-        } = self.within(WORK, &action, start).await?
+        let StartExecResults::Attached { output, input } = self.within(WORK, action, start).await?
         else {
-            return Err(self.interrupted(&action, "the daemon detached the command"));
+            return Err(self.interrupted(action, "the daemon detached the command"));
         };
-        self.talk(&action, stdin, &mut input, &mut output, on_output)
-            .await?;
-        self.code_of(&action, &id).await
+        Ok((id, output, input))
     }
 
     /// Feeds one side and reads the other to its end.
