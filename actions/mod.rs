@@ -1,5 +1,6 @@
 //! The actions that are part of this program: each reads its inputs and calls a lower room.
 
+mod backup;
 mod build_image;
 mod checkout;
 mod health_check;
@@ -45,4 +46,5 @@ pub fn registry(env: BTreeMap<String, String>) -> ActionRegistry {
             "runner/rollback",
             Arc::new(rollback::Rollback { env: own() }),
         )
+        .with("runner/backup", Arc::new(backup::Backup { env: own() }))
 }

@@ -8,6 +8,8 @@ mod api;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod build_machine;
 #[cfg(test)]
 mod cancel;

@@ -8,7 +8,12 @@ use std::{
 
 use crate::support::npm::installed;
 
-const PIPELINES: [&str; 3] = ["deploy.yml", "pull-request.yml", "rollback.yml"];
+const PIPELINES: [&str; 4] = [
+    "backup.yml",
+    "deploy.yml",
+    "pull-request.yml",
+    "rollback.yml",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -40,7 +45,12 @@ fn github_s_own_parser_accepts_every_pipeline() {
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{errors}");
-    for (name, jobs) in [("deploy", 3), ("pull-request", 3), ("rollback", 1)] {
+    for (name, jobs) in [
+        ("backup", 1),
+        ("deploy", 3),
+        ("pull-request", 3),
+        ("rollback", 1),
+    ] {
         assert!(text.contains(&format!("{name}.yml: {jobs} jobs")), "{text}");
     }
 }

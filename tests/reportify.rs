@@ -12,6 +12,7 @@ use nix::{
     unistd::Pid,
 };
 use runner_load::{Load, Paths, Target};
+use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::support::{project::address, servers::Sandbox};
@@ -206,57 +207,37 @@ async fn reportify_changes_its_release_with_a_dump_and_without_a_lost_request() 
         "{refused}"
     );
 
-    the_dump_restores(&reportify);
+    the_dump_is_put_back(&reportify);
     a_migration_that_hangs_is_ended(&reportify);
     reportify.flows(ONE, "v2");
     reportify.run(0, &["rollback", "v1"]);
     reportify.flows(ONE, "v1");
 }
 
-/// The dump of the second deploy holds the users and tables of the first release.
-fn the_dump_restores(reportify: &Reportify) {
-    let folder = ".local/state/runner/backups/reportify-api-sandbox";
-    let folder = reportify.folder.path().join("home").join(folder);
-    let files = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut of_v2: Vec<_> = files
-        .filter(|path| path.to_string_lossy().contains("-v2-"))
-        .collect();
-    of_v2.sort();
-    let [dump, sum] = of_v2.as_slice() else {
-        panic!("not a dump and its sum: {of_v2:?}");
-    };
-    succeed(
-        Command::new("sha256sum")
-            .arg("-c")
-            .arg(sum)
-            .current_dir(&folder),
-    );
-    let dump = fs::File::open(dump);
-    reportify.query("create database restored");
-    let restore = "pg_restore -U reportify -d restored --exit-on-error";
-    succeed(
-        Command::new("docker")
-            .args([
-                "exec",
-                "-i",
-                &format!("runner-sandbox-srv{ONE}"),
-                "docker",
-                "exec",
-                "-i",
-                "reportify-api-db",
-            ])
-            .args(restore.split(' '))
-            .stdin(dump.unwrap()),
-    );
-    let restored = reportify.sandbox.on(
-        ONE,
-        "docker exec reportify-api-db psql -U reportify -d restored -At -c 'select max(version) from schema_migrations'",
-    );
-    let live = reportify.query("select max(version) from schema_migrations");
-    assert!(!live.is_empty());
-    assert_eq!(restored.trim(), live);
+/// The dump of the second deploy holds the users and tables of the first release, and takes the
+/// place of what is there with web container and worker stopped.
+fn the_dump_is_put_back(reportify: &Reportify) {
+    let said = reportify.run(0, &["backup", "list", "--format", "json"]);
+    let line = said.lines().find(|line| line.starts_with('{')).unwrap();
+    let listed: Json = serde_json::from_str(line).unwrap();
+    let all = listed["backups"].as_array().unwrap();
+    let of_v2 = all.iter().find(|kept| {
+        let name = kept["name"].as_str().unwrap_or_default();
+        name.contains("-v2-") && kept["manifest"]["cause"] == "migration"
+    });
+    let of_v2 = of_v2.unwrap_or_else(|| panic!("no dump before the migration: {said}"));
+    assert_eq!(of_v2["damage"], Json::Null);
+    assert_eq!(of_v2["manifest"]["release"], "v1");
+
+    reportify.query("create table after_the_dump (x int)");
+    let name = of_v2["name"].as_str().unwrap();
+    let text = reportify.run(0, &["backup", "restore", name, "--yes"]);
+    assert!(text.contains("started reportify-api-sidekiq"), "{text}");
+    let gone = "select to_regclass('after_the_dump') is null";
+    assert_eq!(reportify.query(gone), "t");
+    let schema = reportify.query("select max(version) from schema_migrations");
+    assert_eq!(of_v2["manifest"]["schema"], schema.as_str());
+    reportify.flows(ONE, "v2");
 }
 
 /// Neither the one-off container nor its session in the database outlives the deploy.

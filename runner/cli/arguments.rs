@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::deploy::arguments::{
-    AccessoryArguments, AppArguments, DeployArguments, HistoryArguments, LockArguments,
-    ProxyArguments, PruneVerbArguments, RollbackArguments, SetupArguments, WhereArguments,
+    AccessoryArguments, AppArguments, BackupArguments, DeployArguments, HistoryArguments,
+    LockArguments, ProxyArguments, PruneVerbArguments, RollbackArguments, SetupArguments,
+    WhereArguments,
 };
 use super::report::ReportTo;
 use super::serve::arguments::{
@@ -59,6 +60,8 @@ pub(super) enum Verb {
     Accessory(AccessoryArguments),
     /// The proxy in front of the application
     Proxy(ProxyArguments),
+    /// Dumps of the database
+    Backup(BackupArguments),
     /// Remove old containers and images of the application from the servers
     Prune(PruneVerbArguments),
     /// The deploy lock

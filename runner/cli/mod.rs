@@ -75,6 +75,7 @@ pub fn main() -> ExitCode {
         Verb::App(arguments) => deploy::app(&runtime, &arguments.verb),
         Verb::Accessory(arguments) => deploy::accessory(&runtime, &arguments.verb),
         Verb::Proxy(arguments) => deploy::proxy(&runtime, &arguments.verb),
+        Verb::Backup(arguments) => deploy::backup(&runtime, &arguments.verb),
         Verb::Prune(arguments) => deploy::prune(&runtime, &arguments.verb),
         Verb::Lock(arguments) => deploy::lock(&runtime, &arguments.verb),
         Verb::Audit(place) => deploy::audit(&runtime, &place),

@@ -42,7 +42,10 @@ impl Host {
         act: Act<'_>,
         stop: &CancellationToken,
     ) -> Result<(), OpError> {
-        if !op.verb.only_looks() && !matches!(op.verb, Verb::Pull { .. } | Verb::BackUp { .. }) {
+        if let Verb::BackUp { database } = &op.verb {
+            return backup::before_migration(self, database, act, stop).await;
+        }
+        if !op.verb.only_looks() && !matches!(op.verb, Verb::Pull { .. }) {
             return self.change(&op.verb, act).await;
         }
         tokio::select! {
@@ -60,7 +63,6 @@ impl Host {
             Verb::CheckProxy { proxy } => self.check_proxy(proxy).await,
             Verb::CheckAccessory { accessory } => self.check_accessory(accessory).await,
             Verb::Pull { image } => self.pull(image, act.settings).await,
-            Verb::BackUp { database } => backup::dump(self, database, act).await,
             Verb::AwaitExit { container, limit } => self.wait_for(container, *limit, act).await,
             Verb::Gate { container, check } => self.pass_gate(container, check, act).await,
             Verb::AwaitAnswer { container, answer } => {
@@ -175,7 +177,8 @@ impl Host {
                 database,
                 application,
             } => {
-                backup::end_sessions(self, database, application).await?;
+                let masker = &act.settings.masker;
+                backup::end_sessions(self, database, application, masker).await?;
             }
             other => return Err(OpError::Unsupported(other.to_string())),
         }

@@ -20,6 +20,11 @@ pub(super) fn this() -> Machine {
     }
 }
 
+/// Says whether a process still runs; `None` for one that cannot be seen from here.
+pub fn process_of(machine: &Machine) -> Option<bool> {
+    machine.is_same_machine(&this()).then(|| is_alive(machine))
+}
+
 /// Says whether another process of this machine still runs.
 pub(super) fn is_alive(machine: &Machine) -> bool {
     // A number that another process has got meanwhile is not the holder.

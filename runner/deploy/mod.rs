@@ -45,17 +45,22 @@ mod vault;
 mod world;
 
 pub use accessory::AccessoryBoot;
+pub use backup::{
+    BackupFacts, BackupLook, Backups, Before, Damage, FindError, Kept, Restore, RestoreEnd,
+    RestoreError, back_up,
+};
 pub use error::{OpError, OpenError, PhaseError};
 pub use fault::arm;
 pub use fleet::{Away, Fleet};
 pub use hook::{HookError, HookFacts, Hooks};
 pub use host::Host;
 pub use image::{BuildWishes, ImageError};
-pub use opening::{Begin, LeftOpen, Look, ending_words, lock_words, look, open, pin};
+pub use machine::process_of;
+pub use opening::{Begin, LeftOpen, Look, ending_words, lock_words, look, look_closely, open, pin};
 pub use preview::{Preview, preview};
 pub use progress::{Event, Progress, Silent};
 pub use project::{Attendance, Project, ProjectError, ProjectPlace, Revision, VersionError, login};
-pub use release::{Access, ReleaseError, ReleaseFacts};
+pub use release::{Access, NoDatabase, ReleaseError, ReleaseFacts};
 pub use settings::{Reach, SecretTexts, Settings};
 pub use takeover::{Ended, end_left_open, settle};
 pub use transaction::{Ending, Transaction};

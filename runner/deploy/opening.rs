@@ -81,7 +81,7 @@ impl Look {
         if self.away.is_empty() && *hosts == spec.hosts() && *proxy == spec.proxy {
             return self;
         }
-        look_over(self.fleet, spec).await
+        look_over(self.fleet, spec, Sight::Proxy).await
     }
 
     /// The history as the primary host has it, or the longest copy.
@@ -121,12 +121,17 @@ impl Look {
 
 /// Looks at the hosts of a release, and at those of the release before it; changes nothing.
 pub async fn look(spec: &Spec, settings: &Settings) -> Look {
-    look_over(Fleet::new(settings.reach.clone()), spec).await
+    look_over(Fleet::new(settings.reach.clone()), spec, Sight::Proxy).await
 }
 
-async fn look_over(mut fleet: Fleet, spec: &Spec) -> Look {
+/// The same, and which containers answer.
+pub async fn look_closely(spec: &Spec, settings: &Settings) -> Look {
+    look_over(Fleet::new(settings.reach.clone()), spec, Sight::Whole).await
+}
+
+async fn look_over(mut fleet: Fleet, spec: &Spec, sight: Sight) -> Look {
     let hosts = spec.hosts();
-    let (observed, away) = fleet.probe(spec, &hosts, Sight::Proxy).await;
+    let (observed, away) = fleet.probe(spec, &hosts, sight).await;
     let mut look = Look {
         fleet,
         observed,
@@ -138,7 +143,7 @@ async fn look_over(mut fleet: Fleet, spec: &Spec) -> Look {
     more.extend(hosts_to_lock(spec, &history));
     more.retain(|host| !hosts.contains(host));
     if !more.is_empty() {
-        let (seen, away) = look.fleet.probe(spec, &more, Sight::Proxy).await;
+        let (seen, away) = look.fleet.probe(spec, &more, sight).await;
         look.observed.hosts.extend(seen.hosts);
         look.away.extend(away);
     }
@@ -640,7 +645,7 @@ pub fn ending_words(ending: &Ending) -> String {
 }
 
 /// A new id: digits that grow with time, and enough chance for several in one millisecond.
-fn new_id() -> Result<TransactionId, InvalidTransactionId> {
+pub(super) fn new_id() -> Result<TransactionId, InvalidTransactionId> {
     let text = uuid::Uuid::now_v7().simple().to_string();
     let (time, rest) = text.split_at_checked(12).unwrap_or((&text, ""));
     TransactionId::parse(&format!("{time}{}", rest.get(1..5).unwrap_or_default()))

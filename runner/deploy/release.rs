@@ -13,7 +13,7 @@ use crate::{
     kamal::{SecretValues, SshConfigFiles, SshKey, SshProxy},
     mask::Masker,
     release::{
-        Digest, HistoryLine, ReleaseVersion, RollbackError, Running, Spec,
+        DatabaseRef, Digest, HistoryLine, ReleaseVersion, RollbackError, Running, Spec,
         from_kamal::{self, Facts, SpecError},
         rollback_target,
     },
@@ -69,6 +69,24 @@ pub enum ReleaseError {
     /// The command line or the history: there is no release to go back to.
     #[error(transparent)]
     Rollback(#[from] RollbackError),
+}
+
+/// The user's configuration has no database that is known here, or several.
+#[derive(Debug, Error)]
+#[error(
+    "{} (accessories: {}); a PostgreSQL accessory is known by its image, and its user and database \
+     must not be secrets",
+    name.as_ref().map_or_else(
+        || "no single accessory is the application's PostgreSQL".to_owned(),
+        |name| format!("accessory `{name}` is no PostgreSQL that is known"),
+    ),
+    if accessories.is_empty() { "none".to_owned() } else { accessories.join(", ") }
+)]
+pub struct NoDatabase {
+    /// The accessory that was named.
+    pub name: Option<String>,
+    /// The accessories that there are.
+    pub accessories: Vec<String>,
 }
 
 fn listed(problems: &[SpecError]) -> String {
@@ -164,6 +182,22 @@ impl Project {
             who: access.who,
             run: access.run,
             backups: self.backups(),
+        })
+    }
+
+    /// Returns the PostgreSQL accessory of this name, or without a name the application's.
+    ///
+    /// # Errors
+    /// [`NoDatabase`].
+    pub fn database(&self, spec: &Spec, name: Option<&str>) -> Result<DatabaseRef, NoDatabase> {
+        from_kamal::database(&self.config, spec, name).ok_or_else(|| NoDatabase {
+            name: name.map(str::to_owned),
+            accessories: self
+                .config
+                .accessories
+                .iter()
+                .map(|one| one.name.clone())
+                .collect(),
         })
     }
 

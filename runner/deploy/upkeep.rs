@@ -203,7 +203,7 @@ impl Host {
         self.prune_images(repository, &[]).await
     }
 
-    async fn written(&self, text: String, what: &str) -> Result<(), OpError> {
+    pub(super) async fn written(&self, text: String, what: &str) -> Result<(), OpError> {
         let (stdout, stderr) = self.script(text, what).await?;
         if stdout.lines().any(|line| line == "written") {
             return Ok(());

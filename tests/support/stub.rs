@@ -192,6 +192,22 @@ impl StubProject {
         Self::started_until(&mut self.command(arguments), word)
     }
 
+    /// Starts a command.
+    pub(crate) fn started(command: &mut Command) -> Running {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let rest = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _read = stdout.read_to_end(&mut text);
+            text
+        });
+        Running { child, rest }
+    }
+
     /// Starts a command and waits until it says something.
     pub(crate) fn started_until(command: &mut Command, word: &str) -> Running {
         let mut child = command
@@ -228,6 +244,12 @@ impl Running {
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Ends it by Ctrl-C.
+    pub(crate) fn interrupted(self) -> Ended {
+        self.signal(nix::sys::signal::Signal::SIGINT);
+        self.wait()
     }
 
     pub(crate) fn wait(mut self) -> Ended {

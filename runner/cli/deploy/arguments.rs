@@ -250,6 +250,69 @@ pub(crate) struct AccessoryRemoveArguments {
     pub(crate) data: bool,
 }
 
+/// `runner backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    #[command(subcommand)]
+    pub(crate) verb: BackupVerb,
+}
+
+/// What is asked of dumps of the database.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupVerb {
+    /// Dump the database to this machine
+    Create(BackupCreateArguments),
+    /// List the dumps on this machine, the newest first, and say which are damaged
+    List(BackupListArguments),
+    /// Put a dump in the database's place; what is there now is dumped first
+    Restore(BackupRestoreArguments),
+}
+
+/// `runner backup create`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupCreateArguments {
+    #[command(flatten)]
+    pub(crate) site: SiteArguments,
+    /// The PostgreSQL accessory [default: the only one, or the one that the application names]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) accessory: Option<String>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// `runner backup list`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupListArguments {
+    #[command(flatten)]
+    pub(crate) project: ProjectArguments,
+    /// Look at lengths alone, not at every byte
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// `runner backup restore`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupRestoreArguments {
+    /// The dump: a name of `backup list`, or a path
+    #[arg(required_unless_present = "undo")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteArguments,
+    /// The PostgreSQL accessory [default: the only one, or the one that the application names]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) accessory: Option<String>,
+    /// Do it without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Put back what a restore that was interrupted has left, and do nothing else
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) undo: bool,
+}
+
 /// `runner prune`.
 #[derive(Debug, Args)]
 pub(crate) struct PruneVerbArguments {

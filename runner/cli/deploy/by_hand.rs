@@ -47,6 +47,18 @@ impl<'a> Held<'a> {
         fleet: &'a Fleet,
         message: &str,
     ) -> Result<Self, CliError> {
+        Self::take_or_keep(site, spec, fleet, message, |_| false).await
+    }
+
+    /// Takes the lock, or goes on with one that an earlier process of the same work has left:
+    /// `is_ours` is asked about its text.
+    pub(super) async fn take_or_keep(
+        site: &'a Site,
+        spec: &'a Spec,
+        fleet: &'a Fleet,
+        message: &str,
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<Self, CliError> {
         let primary = fleet.host(&spec.primary).ok_or_else(|| {
             failed(
                 &spec.primary,
@@ -62,6 +74,7 @@ impl<'a> Held<'a> {
         })?;
         match taken {
             None => Ok(Self { site, spec, fleet }),
+            Some(holder) if is_ours(&holder) => Ok(Self { site, spec, fleet }),
             Some(holder) => Err(failed(&spec.primary, "the deploy lock is held, nothing was done")
                 .because(holder)
                 .with_hint("wait until it is over; `runner lock status` shows who holds it, `runner lock release` gives back a lock that nobody needs")),

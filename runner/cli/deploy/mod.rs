@@ -3,6 +3,7 @@
 mod accessory;
 mod app;
 pub(super) mod arguments;
+mod backup;
 mod by_hand;
 mod hooks;
 mod prepare;
@@ -17,8 +18,8 @@ use tokio::runtime::Runtime;
 
 use accessory::Change;
 use arguments::{
-    AccessoryVerb, AppVerb, DeployArguments, HistoryArguments, LockVerb, ProxyVerb, PruneVerb,
-    RollbackArguments, SetupArguments, SiteArguments, WhereArguments,
+    AccessoryVerb, AppVerb, BackupVerb, DeployArguments, HistoryArguments, LockVerb, ProxyVerb,
+    PruneVerb, RollbackArguments, SetupArguments, SiteArguments, WhereArguments,
 };
 use hooks::Called;
 use reading::Subject;
@@ -106,6 +107,15 @@ pub(super) fn lock(runtime: &Runtime, verb: &LockVerb) -> Result<ExitCode, CliEr
         LockVerb::Acquire(arguments) => runtime.block_on(prune::acquire_lock(arguments)),
         LockVerb::Status(site) => runtime.block_on(reading::lock(site, false)),
         LockVerb::Release(site) => runtime.block_on(reading::lock(site, true)),
+    }
+}
+
+/// `runner backup`.
+pub(super) fn backup(runtime: &Runtime, verb: &BackupVerb) -> Result<ExitCode, CliError> {
+    match verb {
+        BackupVerb::Create(arguments) => runtime.block_on(Box::pin(backup::create(arguments))),
+        BackupVerb::List(arguments) => backup::list(arguments),
+        BackupVerb::Restore(arguments) => runtime.block_on(Box::pin(backup::restore(arguments))),
     }
 }
 

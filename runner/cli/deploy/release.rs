@@ -197,7 +197,7 @@ async fn found_driver(
     Ok((driver_of(&look, &spec), Some(look)))
 }
 
-fn driver_of(look: &Look, spec: &Spec) -> Option<String> {
+pub(super) fn driver_of(look: &Look, spec: &Spec) -> Option<String> {
     let proxied = spec
         .hosts()
         .into_iter()

@@ -13,6 +13,7 @@
 //! 3. [`forward`] to [`Phase::Finished`]; or [`backward`] and [`verify_undone`]
 //! 4. [`close()`], whose last operation gives the lock back
 
+mod backup;
 mod backward;
 mod beside;
 mod close;
@@ -44,6 +45,9 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{
+    BACKUP_FORMAT, BackupCause, BackupManifest, RestoreRecord, StoppedContainer, backup_name,
+};
 pub use backward::{backward, leftovers};
 pub use close::{audit_line, close};
 pub use forward::{Blocked, forward};

@@ -74,6 +74,11 @@ impl Paths {
         format!("{}/history.jsonl", self.records())
     }
 
+    /// The restore of a database that is under way.
+    pub fn restore(&self) -> String {
+        format!("{}/restore.json", self.records())
+    }
+
     /// The highest fence that the host has seen.
     pub fn fence(&self) -> String {
         format!("{}/fence", self.records())

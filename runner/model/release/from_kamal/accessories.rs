@@ -205,6 +205,13 @@ pub(super) fn database(config: &Config, env: &IndexMap<String, String>) -> Optio
     }
 }
 
+/// Finds the PostgreSQL of one accessory.
+pub(super) fn database_of(config: &Config, name: &str) -> Option<DatabaseRef> {
+    let mut accessories = config.accessories.iter();
+    let accessory = accessories.find(|accessory| accessory.name == name)?;
+    postgres(accessory, accessory.hosts.first()?)
+}
+
 /// Reads how to connect inside a PostgreSQL accessory; `None` for any other.
 fn postgres(accessory: &Accessory, host: &str) -> Option<DatabaseRef> {
     let image = ImageRef::parse(&accessory.image).ok()?;

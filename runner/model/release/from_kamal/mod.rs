@@ -29,7 +29,7 @@ use error::Problems;
 use super::{
     ids::{Digest, HostName, ReleaseVersion, ServiceName},
     image::ImageRef,
-    spec::{DrainMode, GateSettings, Spec},
+    spec::{DatabaseRef, DrainMode, GateSettings, Spec},
     time::Millis,
 };
 use crate::kamal::{Config, Drain};
@@ -97,6 +97,20 @@ pub fn spec(config: &Config, facts: &Facts) -> Result<Spec, Vec<SpecError>> {
         image,
     };
     problems.finish(spec)
+}
+
+/// Returns the PostgreSQL of the accessory `name`, or without a name the application's.
+///
+/// The application's is the only one, or the one that the environment of its containers names.
+pub fn database(config: &Config, spec: &Spec, name: Option<&str>) -> Option<DatabaseRef> {
+    match name {
+        Some(name) => accessories::database_of(config, name),
+        None => {
+            let first = spec.containers.first();
+            let env = first.map(|container| container.env.clone());
+            accessories::database(config, &env.unwrap_or_default())
+        }
+    }
 }
 
 /// What the parts of a spec are made from.
