@@ -14,6 +14,8 @@ mod build_machine;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod chaos_machines;

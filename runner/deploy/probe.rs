@@ -14,10 +14,10 @@ use super::{
 use crate::{
     docker::{Image, Listed, State},
     release::{
-        ACCESSORY_LABEL, APPLICATION_LABEL, Answer, ContainerId, ContainerName, Digest, Duty,
-        Fence, Found, HostState, LockDetails, LockFound, Millis, PROXY_LABEL, PURPOSE_LABEL,
-        ProxyFound, RoleName, RouteFile, Spec, TRANSACTION_LABEL, TransactionId, UnixMillis, paths,
-        traefik,
+        ACCESSORY_LABEL, APPLICATION_LABEL, AUTHORITY_LABEL, Answer, ContainerId, ContainerName,
+        Digest, Duty, Fence, Found, HostState, LockDetails, LockFound, Millis, PROXY_LABEL,
+        PURPOSE_LABEL, ProxyFound, RoleName, RouteFile, Spec, TRANSACTION_LABEL, TransactionId,
+        UnixMillis, paths, traefik,
     },
 };
 
@@ -434,6 +434,7 @@ async fn find_proxy(
         container: ContainerName::new(found.name.clone()),
         running: found.is_running(),
         ports: found.ports.iter().map(|port| port.host_port).collect(),
+        authority: found.labels.get(AUTHORITY_LABEL).cloned(),
     }))
 }
 

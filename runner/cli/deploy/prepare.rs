@@ -49,8 +49,13 @@ pub(super) async fn boot_proxies(
     driver: Option<&str>,
     anew: bool,
 ) -> Result<(), CliError> {
-    let specs =
+    let mut specs =
         from_kamal::proxies(&site.project.config, driver).map_err(|found| problems(&found))?;
+    for file in specs.iter_mut().flat_map(|spec| &mut spec.files) {
+        if let Some(local) = &file.local {
+            file.text = site.read_certificate(local)?;
+        }
+    }
     let settings = Arc::clone(&site.settings);
     let boots = specs.iter().filter_map(|spec| {
         let host = fleet.host(&spec.container.host)?;

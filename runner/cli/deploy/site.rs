@@ -131,6 +131,18 @@ impl Site {
         })
     }
 
+    /// Reads the certificate of an authority.
+    pub(super) fn read_certificate(&self, local: &str) -> Result<String, CliError> {
+        let message = format!("file `{local}` of `x-runner.proxy.acme.ca` could not be read");
+        let failed = || CliError::new(ErrorKind::Invalid, message.clone());
+        let text = std::fs::read_to_string(self.project.folder().join(local));
+        let text = text.map_err(|source| failed().because(source))?;
+        if text.contains("-----BEGIN CERTIFICATE-----") {
+            return Ok(text);
+        }
+        Err(failed().because("it has no certificate in PEM (`-----BEGIN CERTIFICATE-----`)"))
+    }
+
     /// Renders a template with Ruby, the accessory's environment in its own.
     fn rendered(
         &self,

@@ -30,7 +30,7 @@ pub(super) fn check(project: &Project, findings: &mut Findings) {
     image(project, &secret, findings);
     for (local, user) in uploads(project) {
         if !folder.join(&local).is_file() {
-            let message = format!("`{local}` is not there, needed by accessory `{user}`");
+            let message = format!("`{local}` is not there, needed by {user}");
             findings.add(Level::Error, SUBJECT, message);
         }
     }
@@ -110,14 +110,17 @@ fn has_plain_values(text: &str) -> bool {
         })
 }
 
-/// Files of the project that accessories need.
+/// Files of the project that accessories and the proxy need, and who.
 fn uploads(project: &Project) -> Vec<(String, String)> {
     let accessories = project.config.accessories.iter();
     let of_one = |accessory: &crate::kamal::Accessory| {
-        let pair = |file: &crate::kamal::Mount| (file.local.clone(), accessory.name.clone());
+        let user = format!("accessory `{}`", accessory.name);
+        let pair = |file: &crate::kamal::Mount| (file.local.clone(), user.clone());
         accessory.files.iter().map(pair).collect::<Vec<_>>()
     };
-    accessories.flat_map(of_one).collect()
+    let ca = project.config.runner.proxy.acme.ca.iter();
+    let ca = ca.map(|local| (local.clone(), "`x-runner.proxy.acme.ca`".to_owned()));
+    accessories.flat_map(of_one).chain(ca).collect()
 }
 
 /// Tells whether a file by its name holds variables with their values: `.env.production`.

@@ -56,7 +56,9 @@ pub use proxy::{Buffering, Healthcheck, Proxy, ProxyLogging, ProxyRun, Ssl};
 pub use reading::{Reading, read, render_template};
 pub use registry::{Credential, Registry};
 pub use role::{AssetPath, Role, RoleHost};
-pub use runner_extension::{Acme, Drain, Gate, Migrate, ProxyDriver, RunnerExtension, RunnerProxy};
+pub use runner_extension::{
+    Acme, AcmeChallenge, Drain, Gate, Migrate, ProxyDriver, RunnerExtension, RunnerProxy,
+};
 pub use secrets::{MissingSecret, SecretValues, Secrets, SecretsError};
 pub use setting::{Place, Scalar};
 pub use ssh::{Ssh, SshConfigFiles, SshKey, SshProxy, Sshkit};

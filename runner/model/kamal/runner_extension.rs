@@ -68,13 +68,29 @@ impl ProxyDriver {
     }
 }
 
-/// Certificates from Let's Encrypt.
+/// Certificates that the proxy gets itself, from Let's Encrypt or another authority.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acme {
     /// The address that Let's Encrypt writes to.
     pub email: Option<String>,
     /// Whether ports 80 and 443 of the public address are forwarded to the proxy's ports.
     pub is_forwarded: bool,
+    /// The directory of another authority than Let's Encrypt.
+    pub server: Option<String>,
+    /// The project's file with the certificate by which that authority itself is trusted.
+    pub ca: Option<String>,
+    /// How names are proved.
+    pub challenge: AcmeChallenge,
+}
+
+/// How a name is proved to the authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AcmeChallenge {
+    /// By a request to port 80.
+    #[default]
+    Http,
+    /// By a TLS connection to port 443.
+    Tls,
 }
 
 /// The migration of the database.
@@ -139,16 +155,44 @@ fn read_proxy(fields: &Fields<'_>) -> RunnerProxy {
     let Some(own) = fields.hash("proxy", &keys) else {
         return RunnerProxy::default();
     };
-    let acme = own.hash("acme", &["email", "forwarded"]);
     RunnerProxy {
         driver: read_driver(&own),
         image: own.string("image"),
         networks: own.strings("networks").unwrap_or_default(),
         trusted: own.strings("trusted").unwrap_or_default(),
-        acme: acme.map_or_else(Acme::default, |acme| Acme {
-            email: acme.string("email"),
-            is_forwarded: acme.boolean("forwarded").unwrap_or(false),
-        }),
+        acme: read_acme(&own),
+    }
+}
+
+fn read_acme(fields: &Fields<'_>) -> Acme {
+    let keys = ["email", "forwarded", "server", "ca", "challenge"];
+    let Some(own) = fields.hash("acme", &keys) else {
+        return Acme::default();
+    };
+    let server = own.string("server");
+    if server
+        .as_ref()
+        .is_some_and(|url| !url.starts_with("https://"))
+    {
+        own.invalid(
+            "server",
+            "should be the address of a directory, `https://...`",
+        );
+    }
+    let challenge = match own.string("challenge").as_deref() {
+        None | Some("http") => AcmeChallenge::Http,
+        Some("tls") => AcmeChallenge::Tls,
+        Some(other) => {
+            own.invalid("challenge", &format!("`{other}` is not one of http, tls"));
+            AcmeChallenge::Http
+        }
+    };
+    Acme {
+        email: own.string("email"),
+        is_forwarded: own.boolean("forwarded").unwrap_or(false),
+        server,
+        ca: own.string("ca"),
+        challenge,
     }
 }
 

@@ -77,9 +77,9 @@ pub use publish::{Mounts, PublishedPort, published_ports};
 pub use route::{Backend, Route, RouteApp, RouteHealth, RouteSpec, Tls, service_name};
 pub use run_options::{Device, OptionError, RunOptions, Ulimit};
 pub use spec::{
-    ACCESSORY_LABEL, APPLICATION_LABEL, AccessoryRef, ContainerOption, ContainerSpec, DatabaseRef,
-    DrainMode, Duty, GateSettings, HealthCheck, LogSettings, MigrateSpec, PROXY_LABEL,
-    PURPOSE_LABEL, ProxyWish, Spec, TRANSACTION_LABEL,
+    ACCESSORY_LABEL, APPLICATION_LABEL, AUTHORITY_LABEL, AccessoryRef, ContainerOption,
+    ContainerSpec, DatabaseRef, DrainMode, Duty, GateSettings, HealthCheck, LogSettings,
+    MigrateSpec, PROXY_LABEL, PURPOSE_LABEL, ProxyWish, Spec, TRANSACTION_LABEL,
 };
 pub use time::{Millis, UnixMillis};
 pub use verify::{Difference, verify_undone};

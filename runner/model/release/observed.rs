@@ -147,6 +147,9 @@ pub struct ProxyFound {
     pub running: bool,
     /// The ports of the host that it holds.
     pub ports: BTreeSet<u16>,
+    /// The authority from which it gets certificates itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
 }
 
 impl HostState {

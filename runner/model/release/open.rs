@@ -83,6 +83,19 @@ pub enum Problem {
         /// The port.
         port: u16,
     },
+    /// The proxy was started without certificates of its own, or with those of somebody else.
+    #[error(
+        "the proxy on `{host}` gets certificates from {}, not from {wanted} (run `runner proxy reboot`)",
+        found.as_deref().unwrap_or("nobody")
+    )]
+    OtherAuthority {
+        /// The host.
+        host: HostName,
+        /// Where it gets them.
+        found: Option<String>,
+        /// Where it should.
+        wanted: String,
+    },
     /// Something else listens there.
     #[error("port {port} on `{host}` is held by {by}")]
     PortTaken {
@@ -234,6 +247,15 @@ fn check_proxy(spec: &Spec, host: &HostName, state: &HostState, problems: &mut V
             });
         }
         Some(found) => {
+            if let Some(wanted) = wish.authority.clone()
+                && found.authority.as_ref() != Some(&wanted)
+            {
+                problems.push(Problem::OtherAuthority {
+                    host: host.clone(),
+                    found: found.authority.clone(),
+                    wanted,
+                });
+            }
             for port in wish
                 .ports
                 .iter()

@@ -100,6 +100,7 @@ pub(crate) fn single(version: &str) -> Spec {
             driver: "traefik".to_owned(),
             container: "traefik".into(),
             ports: vec![8080, 8443, 3002],
+            authority: None,
         }),
         accessories: Vec::new(),
         migrate: None,

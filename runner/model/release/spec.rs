@@ -25,6 +25,8 @@ pub const APPLICATION_LABEL: &str = "runner.application";
 pub const ACCESSORY_LABEL: &str = "runner.accessory";
 /// Label of the proxy's container: its driver.
 pub const PROXY_LABEL: &str = "runner.proxy";
+/// Label of the proxy's container: the authority from which it gets certificates itself.
+pub const AUTHORITY_LABEL: &str = "runner.proxy.authority";
 
 /// Everything that one release of one service wants, on all its hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -373,6 +375,9 @@ pub struct ProxyWish {
     pub container: ContainerName,
     /// The ports of the host that it must hold.
     pub ports: Vec<u16>,
+    /// The authority from which it must get certificates, where routes want it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use super::{
     SpecError, containers::NETWORK, containers::each_once, error::Problems, millis,
     options::Sorted, routes,
 };
-use crate::kamal::{Config, ProxyRun, Ssl};
+use crate::kamal::{AcmeChallenge, Config, ProxyRun, Ssl};
 use crate::release::{
-    ContainerName, ContainerSpec, Duty, HostName, ImageRef, LogSettings, Millis, PROXY_LABEL,
-    RoleName, paths,
+    AUTHORITY_LABEL, ContainerName, ContainerSpec, Duty, HostName, ImageRef, LogSettings, Millis,
+    PROXY_LABEL, RoleName, paths,
     traefik::{Acme, Challenge, StaticSettings, runner_file, static_file},
 };
 
@@ -17,6 +17,10 @@ use crate::release::{
 pub const OPS_PORT: u16 = 8082;
 /// The image where the configuration names none.
 const IMAGE: &str = "traefik:v3.7";
+/// The directory of Let's Encrypt.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// The certificate by which another authority is trusted, below the folder of certificates.
+const AUTHORITY_FILE: &str = "authority.crt";
 /// How much longer the container has than the requests in it.
 const MARGIN: Millis = Millis::from_secs(5);
 
@@ -44,6 +48,8 @@ pub struct BootFile {
     pub mode: u32,
     /// Its text, without any secret.
     pub text: String,
+    /// The project's file whose text it has; it is read when the proxy is booted.
+    pub local: Option<String>,
 }
 
 /// Returns the proxy of every server that needs one; `found` is the driver that a probe saw.
@@ -75,7 +81,19 @@ fn proxy(config: &Config, driver: &str, host: &str, problems: &mut Problems) -> 
         path: path.to_owned(),
         mode: 0o644,
         text,
+        local: None,
     };
+    let mut files = vec![
+        file(paths::STATIC, static_file(&settings)),
+        file(paths::RUNNER_DYNAMIC, runner_file()),
+    ];
+    if settings.acme.is_some() && config.runner.proxy.acme.ca.is_some() {
+        let path = format!("{}/{AUTHORITY_FILE}", paths::CERTIFICATES);
+        files.push(BootFile {
+            local: config.runner.proxy.acme.ca.clone(),
+            ..file(&path, String::new())
+        });
+    }
     let folder = |path: &str, mode| (path.to_owned(), mode);
     ProxySpec {
         driver: driver.to_owned(),
@@ -86,10 +104,7 @@ fn proxy(config: &Config, driver: &str, host: &str, problems: &mut Problems) -> 
             folder(paths::CERTIFICATES, 0o700),
             folder(paths::ACME, 0o700),
         ],
-        files: vec![
-            file(paths::STATIC, static_file(&settings)),
-            file(paths::RUNNER_DYNAMIC, runner_file()),
-        ],
+        files,
         settings,
     }
 }
@@ -122,9 +137,14 @@ fn settings(config: &Config, run: &ProxyRun, problems: &mut Problems) -> StaticS
     let is_public = (run.http_port, run.https_port) == (80, 443);
     if is_automatic && !is_public && !acme.is_forwarded {
         let message = format!(
-            "Let's Encrypt reaches only ports 80 and 443, the proxy has {} and {}; set \
+            "{} reaches only ports 80 and 443, the proxy has {} and {}; set \
              `x-runner.proxy.acme.forwarded: true` where those two lead to them",
-            run.http_port, run.https_port
+            match &acme.server {
+                Some(server) => format!("the authority `{server}`"),
+                None => "Let's Encrypt".to_owned(),
+            },
+            run.http_port,
+            run.https_port
         );
         problems.invalid("proxy/ssl", message);
     }
@@ -137,12 +157,28 @@ fn settings(config: &Config, run: &ProxyRun, problems: &mut Problems) -> StaticS
         trusted: config.runner.proxy.trusted.clone(),
         acme: is_automatic.then(|| Acme {
             email: acme.email.clone().unwrap_or_default(),
-            server: None,
-            authorities: Vec::new(),
-            challenge: Challenge::Http,
+            server: acme.server.clone(),
+            authorities: acme.ca.iter().map(|_| authority_inside()).collect(),
+            challenge: match acme.challenge {
+                AcmeChallenge::Http => Challenge::Http,
+                AcmeChallenge::Tls => Challenge::Tls,
+            },
         }),
         grace: millis(config.drain_timeout),
     }
+}
+
+/// Where Traefik's container finds the authority's certificate.
+fn authority_inside() -> String {
+    format!("{}/{AUTHORITY_FILE}", paths::CERTIFICATES_INSIDE)
+}
+
+/// The authority from which the proxy gets certificates, where a role wants it to.
+pub(super) fn authority(config: &Config) -> Option<String> {
+    let mut proxied = routes::proxied(config);
+    let is_automatic = proxied.any(|(_, proxy)| proxy.ssl == Ssl::Automatic);
+    let server = config.runner.proxy.acme.server.clone();
+    is_automatic.then(|| server.unwrap_or_else(|| LETS_ENCRYPT.to_owned()))
 }
 
 fn container(
@@ -169,6 +205,7 @@ fn container(
     networks.extend(config.runner.proxy.networks.iter().cloned());
     networks.extend(options.networks.iter().cloned());
     let mut labels = IndexMap::from([(PROXY_LABEL.to_owned(), driver.to_owned())]);
+    labels.extend(authority(config).map(|url| (AUTHORITY_LABEL.to_owned(), url)));
     labels.extend(options.labels.clone());
     let mut log_options = IndexMap::from([("max-size".to_owned(), run.log_max_size.clone())]);
     log_options.extend(options.log_options.clone());

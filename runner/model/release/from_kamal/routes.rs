@@ -74,6 +74,7 @@ pub(super) fn wish(
         container: ContainerName::new(driver.clone()),
         driver,
         ports,
+        authority: super::proxy::authority(config),
     })
 }
 

@@ -456,6 +456,32 @@ fn lets_encrypt_needs_ports_80_and_443_or_a_word_that_they_lead_here() {
     let specs = proxies(&on(other_ports, "{forwarded: true, email: a@b.c}"), None).unwrap();
     assert_eq!(specs[0].settings.acme.as_ref().unwrap().email, "a@b.c");
     assert!(specs[0].files[0].text.contains("acme.json"));
+    let labels = &specs[0].container.labels;
+    let directory = "https://acme-v02.api.letsencrypt.org/directory";
+    assert_eq!(labels["runner.proxy.authority"], directory);
+}
+
+#[test]
+fn another_authority_is_trusted_by_a_file_of_the_project() {
+    let server = "https://ca.example.com/dir";
+    let config = small(&format!(
+        "servers: [h1]\nproxy: {{ssl: true, host: a.b}}\n\
+         x-runner: {{proxy: {{acme: {{server: '{server}', ca: config/ca.crt, challenge: tls}}}}}}\n"
+    ));
+    let specs = proxies(&config, None).unwrap();
+    let acme = specs[0].settings.acme.as_ref().unwrap();
+    assert_eq!(acme.server.as_deref(), Some(server));
+    assert_eq!(acme.authorities, ["/etc/traefik/certs/authority.crt"]);
+    assert!(specs[0].files[0].text.contains("tlsChallenge"));
+    let copied: Vec<_> = specs[0]
+        .files
+        .iter()
+        .filter_map(|file| Some((file.path.as_str(), file.local.as_deref()?)))
+        .collect();
+    let expected = (".kamal/proxy/traefik/certs/authority.crt", "config/ca.crt");
+    assert_eq!(copied, [expected]);
+    let wish = spec(&config, &facts()).unwrap().proxy.unwrap();
+    assert_eq!(wish.authority.as_deref(), Some(server));
 }
 
 #[test]

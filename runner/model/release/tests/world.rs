@@ -158,6 +158,7 @@ impl World {
                 container: "traefik".into(),
                 running: true,
                 ports: [8080, 8443, 3002].into(),
+                authority: None,
             }),
             accessories: server.accessories.clone(),
             networks: server.networks.clone(),
