@@ -46,6 +46,8 @@ mod eval;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod from_kamal;
+#[cfg(test)]
 mod github;
 #[cfg(test)]
 mod github_app;
