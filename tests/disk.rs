@@ -60,6 +60,15 @@ fn health(address: &str) -> String {
     answer.text
 }
 
+/// The same for programs: what is said in one word, and why.
+fn told(address: &str) -> (String, String) {
+    let answer = request(address, "GET", "/api/v1/health", &[], b"");
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let body: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+    let text = |name: &str| body[name].as_str().unwrap().to_owned();
+    (text("status"), text("detail"))
+}
+
 /// Asks SQLite itself whether a file is whole.
 fn is_whole(server: &Server) {
     let output = Command::new("sqlite3")
@@ -85,6 +94,7 @@ fn below_the_mark_no_job_begins_and_health_says_why() {
     server.start();
     let address = server.address();
     assert_eq!(health(&address).trim(), "ok");
+    assert_eq!(told(&address).0, "ok");
     disk.fill(3_000_000);
     server.push("while it is full");
     server.reached("1", "queued");
@@ -93,6 +103,9 @@ fn below_the_mark_no_job_begins_and_health_says_why() {
         words.starts_with("degraded: ") && words.contains("less than `min-free` (4.0 MB)"),
         "{words}"
     );
+    let (status, detail) = told(&address);
+    assert_eq!(status, "degraded");
+    assert!(words.contains(&detail), "{words}{detail}");
     // Whatever comes, nothing begins.
     server.push("once more");
     server.reached("2", "queued");
@@ -101,6 +114,7 @@ fn below_the_mark_no_job_begins_and_health_says_why() {
     assert_eq!(server.ended("1")["conclusion"], "success");
     assert_eq!(server.ended("2")["conclusion"], "success");
     assert_eq!(health(&address).trim(), "ok");
+    assert_eq!(told(&address).0, "ok");
     let log = server.stop();
     assert!(log.contains("degraded: "), "{log}");
     assert!(log.contains("there is room on the disk again"), "{log}");

@@ -120,11 +120,19 @@ fn runs_spread_over_machines_and_what_a_lost_one_had_is_ended_in_time() {
 
 #[test]
 fn a_database_that_is_killed_and_comes_back_loses_nothing() {
-    let mut machines = Machines::new(Arc::new(Postgres::start()), 2, "");
+    let listening = "[server]\nlisten = \"127.0.0.1:0\"\n";
+    let mut machines = Machines::new(Arc::new(Postgres::start()), 2, listening);
     machines.write("held.yml", &held(&machines, "held"));
     machines.push("the workflow");
     machines.start(0, &[]);
     machines.start(1, &[]);
+    let health = |machines: &Machines| {
+        let answer = request(&machines.address(1), "GET", "/api/v1/health", &[], b"");
+        let body: Value = serde_json::from_str(&answer.text).unwrap();
+        (answer.status, body)
+    };
+    let well = serde_json::json!({ "status": "ok", "detail": "all is well" });
+    assert_eq!(health(&machines), (200, well.clone()));
     let run = machines.dispatch("held.yml");
     let other = machines.dispatch("held.yml");
     machine_of(&machines, &run);
@@ -135,7 +143,14 @@ fn a_database_that_is_killed_and_comes_back_loses_nothing() {
             let is_missed = (0..2).all(|number| machines.log(number).contains("ERROR"));
             is_missed.then_some(())
         });
+        let (code, body) = health(&machines);
+        assert_eq!((code, &body["status"]), (503, &"degraded".into()), "{body}");
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.starts_with("the store does not answer: "), "{body}");
         machines.postgres.go();
+        machines.wait_for("the machine to be well again", || {
+            (health(&machines) == (200, well.clone())).then_some(())
+        });
     }
     machines.go();
     for run in [run, other] {

@@ -202,10 +202,10 @@ async fn openapi() -> Response {
 
 /// Whether the server can do its work.
 async fn health(State(site): State<Arc<Site>>) -> Response {
-    let (status, words) = pages::health(State(site)).await;
-    let state = if status.is_success() { "ok" } else { "failing" };
-    let body = json!({ "status": state, "detail": words.trim_end() });
-    (status, axum::Json(body)).into_response()
+    let health = pages::stands(&site).await;
+    let detail = health.lack.as_deref().unwrap_or("all is well");
+    let body = json!({ "status": health.word(), "detail": detail });
+    (health.code, axum::Json(body)).into_response()
 }
 
 #[derive(Debug, Deserialize)]

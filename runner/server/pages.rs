@@ -76,25 +76,53 @@ struct ShownJob {
     place: String,
 }
 
-/// `GET /health`: whether the store answers, and whether there is room for more jobs.
+/// How the server stands.
+#[derive(Debug)]
+pub(super) struct Health {
+    /// 503 where the store does not answer: nothing can be taken in then.
+    pub(super) code: StatusCode,
+    /// What keeps it from doing all of its work; nothing where all is well.
+    pub(super) lack: Option<String>,
+}
+
+impl Health {
+    /// Returns the one word for it.
+    pub(super) fn word(&self) -> &'static str {
+        match self.lack {
+            None => "ok",
+            Some(_) => "degraded",
+        }
+    }
+}
+
+/// Asks whether the store answers, and whether there is room for more jobs.
 ///
-/// 200 with `ok`, or with `degraded` and why: runs are taken in, and what runs goes on. 503 where the
-/// store does not answer.
-pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, String) {
+/// Where there is no room runs are taken in, and what runs goes on.
+pub(super) async fn stands(site: &Site) -> Health {
     let filter = RunFilter {
         limit: Some(1),
         ..RunFilter::default()
     };
     match site.ledger.runs(&filter).await {
-        Ok(_) => match site.room.lack() {
-            None => (StatusCode::OK, "ok\n".to_owned()),
-            Some(why) => (StatusCode::OK, format!("degraded: {why}\n")),
+        Ok(_) => Health {
+            code: StatusCode::OK,
+            lack: site.room.lack(),
         },
-        Err(error) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("{}\n", chain(&error)),
-        ),
+        Err(error) => Health {
+            code: StatusCode::SERVICE_UNAVAILABLE,
+            lack: Some(format!("the store does not answer: {}", chain(&error))),
+        },
     }
+}
+
+/// `GET /health`: `ok`, or `degraded` and why; 503 where the store does not answer.
+pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, String) {
+    let health = stands(&site).await;
+    let why = health
+        .lack
+        .as_ref()
+        .map_or_else(String::new, |why| format!(": {why}"));
+    (health.code, format!("{}{why}\n", health.word()))
 }
 
 /// `GET /assets/NAME`: what the pages load.

@@ -138,6 +138,16 @@ impl Machines {
         self.log(number).lines().any(|line| line == "ready")
     }
 
+    /// Returns where a machine listens that was started with a table `[server]`.
+    pub(crate) fn address(&self, number: usize) -> String {
+        self.wait_for("a machine to listen", || {
+            let log = self.log(number);
+            let (_, address) = log.split_once("listening at http://")?;
+            let (address, _) = address.split_once('\n')?;
+            Some(address.to_owned())
+        })
+    }
+
     /// Tells whether a machine died by itself since it was started.
     pub(crate) fn has_died(&mut self, number: usize) -> bool {
         let child = self.machines[number].child.as_mut();
