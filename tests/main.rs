@@ -60,6 +60,8 @@ mod images;
 #[cfg(test)]
 mod live_log;
 #[cfg(test)]
+mod lost_containers;
+#[cfg(test)]
 mod machines;
 #[cfg(test)]
 mod notify;

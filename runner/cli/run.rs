@@ -309,6 +309,7 @@ fn execute(
         recorder,
         slots,
         options: Arc::new(EngineOptions {
+            marks: BTreeMap::new(),
             actions: crate::actions::registry(settings::whole_env()),
             labels: prepared.labels,
             actions_dir: arguments

@@ -255,17 +255,17 @@ impl JobRun {
             return Ok(Arc::clone(containers));
         }
         let tag = uuid::Uuid::now_v7().simple().to_string();
-        let env = &self.options.base_env;
+        let (env, marks) = (&self.options.base_env, &self.options.marks);
         let containers = match self.options.labels.machine(&self.plan.runs_on) {
             None => {
                 let host = env.get("DOCKER_HOST").map(String::as_str);
-                JobContainers::open(host, &tag).await?
+                JobContainers::open(host, &tag, marks).await?
             }
             Some(machine) => {
                 let machine = machine.machine(env);
                 self.say(&format!("machine: {}", machine.address));
                 let name = machine.address.host.clone();
-                let containers = JobContainers::open_on(machine, &tag).await?;
+                let containers = JobContainers::open_on(machine, &tag, marks).await?;
                 let architecture = containers.version().await?.architecture;
                 self.running.far = Some(FarMachine { name, architecture });
                 containers

@@ -73,6 +73,8 @@ pub struct EngineOptions {
     pub extra_env: BTreeMap<String, String>,
     /// Whether debug lines are asked for.
     pub is_debug: bool,
+    /// Labels of whatever is made on Docker for the job, by which it is found when the job is lost.
+    pub marks: BTreeMap<String, String>,
 }
 
 /// A job with all that it takes to run it: the plan, the secrets and who asks.

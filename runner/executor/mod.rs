@@ -5,6 +5,7 @@
 //! the runner's own time and not the run's.
 
 mod action_container;
+mod clear;
 mod container;
 mod host;
 mod lines;
@@ -27,6 +28,7 @@ use crate::docker::DockerError;
 use crate::process::{OutputSink, ProcessExit, StartError, Stop};
 
 pub use action_container::ActionSandbox;
+pub use clear::clear_lost;
 pub use container::ContainerSandbox;
 pub use host::HostSandbox;
 pub use mounts::Mounts;

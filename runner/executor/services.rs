@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use thiserror::Error;
 
+use super::clear::remove_labelled;
 use super::container::{ContainerSandbox, cleaner};
 use super::mounts::Mounts;
 use super::options::PullPolicy;
@@ -112,6 +112,7 @@ struct Far {
 pub struct JobContainers {
     pub(super) engine: Engine,
     tag: String,
+    marks: BTreeMap<String, String>,
     network: String,
     /// The daemon's socket on its machine, if it is there.
     socket: Option<String>,
@@ -123,16 +124,21 @@ pub struct JobContainers {
 
 impl JobContainers {
     /// Connects to the daemon that `docker_host` names, clears away what dead runners left, and
-    /// makes the network of a job; `tag` names the job on this machine.
+    /// makes the network of a job; `tag` names the job on this machine, and `marks` are more labels
+    /// for all that is made.
     ///
     /// # Errors
     /// The daemon cannot be reached or is not this machine's.
-    pub async fn open(docker_host: Option<&str>, tag: &str) -> Result<Self, ContainerError> {
+    pub async fn open(
+        docker_host: Option<&str>,
+        tag: &str,
+        marks: &BTreeMap<String, String>,
+    ) -> Result<Self, ContainerError> {
         let socket = local_socket(docker_host)
             .ok_or_else(|| ContainerError::Remote(docker_host.unwrap_or_default().to_owned()))?;
         let engine = Engine::local(socket).await?;
         let is_there = Path::new(socket).exists();
-        Self::begin(engine, tag, is_there.then(|| socket.to_owned()), None).await
+        Self::begin(engine, (tag, marks), is_there.then(|| socket.to_owned()), None).await
     }
 
     /// Connects to the daemon of another machine, clears away what dead runners of this one left
@@ -140,7 +146,11 @@ impl JobContainers {
     ///
     /// # Errors
     /// The machine or its daemon cannot be reached, or its key is not known.
-    pub async fn open_on(machine: Machine, tag: &str) -> Result<Self, ContainerError> {
+    pub async fn open_on(
+        machine: Machine,
+        tag: &str,
+        marks: &BTreeMap<String, String>,
+    ) -> Result<Self, ContainerError> {
         let connection = Connection::connect(&machine.address, &machine.options).await?;
         let engine = Engine::over_ssh(&connection, DEFAULT_SOCKET).await?;
         let look = Command::new(format!("test -S {DEFAULT_SOCKET}")).limit(LOOK_LIMIT);
@@ -150,18 +160,19 @@ impl JobContainers {
             machine,
             connection,
         };
-        Self::begin(engine, tag, socket, Some(far)).await
+        Self::begin(engine, (tag, marks), socket, Some(far)).await
     }
 
     async fn begin(
         engine: Engine,
-        tag: &str,
+        (tag, marks): (&str, &BTreeMap<String, String>),
         socket: Option<String>,
         far: Option<Far>,
     ) -> Result<Self, ContainerError> {
         let containers = Self {
             engine,
             tag: tag.to_owned(),
+            marks: marks.clone(),
             network: format!("runner_{tag}"),
             socket,
             far,
@@ -205,7 +216,8 @@ impl JobContainers {
         ];
         let machine = self.far.as_ref().and_then(|_| owner::machine());
         let machine = machine.map(|name| (MACHINE_LABEL.to_owned(), name));
-        own.into_iter().chain(machine).collect()
+        let marks = self.marks.clone().into_iter();
+        marks.chain(own).chain(machine).collect()
     }
 
     pub(super) fn volumes(&self) -> Option<&Arc<Volumes>> {
@@ -413,7 +425,7 @@ impl JobContainers {
             .as_ref()
             .filter(|far| far.connection.failure().is_some());
         let Some(far) = lost else {
-            return self.remove_labelled(&self.engine, &labels, |_| true).await;
+            return self.remove(&self.engine, &labels, |_| true).await;
         };
         let again = async {
             let connection =
@@ -421,7 +433,7 @@ impl JobContainers {
             Ok::<_, ContainerError>(Engine::over_ssh(&connection, DEFAULT_SOCKET).await?)
         };
         match again.await {
-            Ok(engine) => self.remove_labelled(&engine, &labels, |_| true).await,
+            Ok(engine) => self.remove(&engine, &labels, |_| true).await,
             Err(error) => {
                 let host = far.connection.host();
                 tracing::warn!(%error, "what the job left on `{host}` stays until the next job there");
@@ -439,52 +451,21 @@ impl JobContainers {
                 false => owner.is_some_and(|owner| owner::is_gone(owner)),
             }
         };
-        self.remove_labelled(&self.engine, &[OWNER_LABEL.to_owned()], is_left)
+        self.remove(&self.engine, &[OWNER_LABEL.to_owned()], is_left)
             .await;
     }
 
-    async fn remove_labelled(
+    /// Removes what carries these labels, on another machine with the volumes of jobs.
+    async fn remove(
         &self,
         engine: &Engine,
         labels: &[String],
         is_wanted: impl Fn(&BTreeMap<String, String>) -> bool,
     ) {
-        let say = |error: &DockerError| tracing::warn!(%error, "something of a job stays behind");
-        let containers = engine.containers(labels).await.unwrap_or_else(|error| {
-            say(&error);
-            Vec::new()
-        });
-        let removed = containers
-            .iter()
-            .filter(|container| is_wanted(&container.labels))
-            .map(|container| engine.remove_container(&container.id, true, true));
-        for error in join_all(removed)
-            .await
-            .iter()
-            .filter_map(|r| r.as_ref().err())
-        {
-            say(error);
-        }
-        let networks = engine.networks(labels).await.unwrap_or_default();
-        for network in networks.iter().filter(|found| is_wanted(&found.labels)) {
-            if let Err(error) = engine.remove_network(&network.id).await {
-                say(&error);
-            }
-        }
-        let images = engine.images(labels).await.unwrap_or_default();
-        for image in images.iter().filter(|found| is_wanted(&found.labels)) {
-            if let Err(error) = engine.remove_image(&image.id, true).await {
-                say(&error);
-            }
-        }
-        if self.far.is_none() {
-            return;
-        }
-        let volumes = engine.volumes(labels).await.unwrap_or_default();
-        for volume in volumes.iter().filter(|found| is_wanted(&found.labels)) {
-            if let Err(error) = engine.remove_volume(&volume.name).await {
-                say(&error);
-            }
+        let volumes = self.far.is_some();
+        let (_, failures) = remove_labelled(engine, (labels, volumes), is_wanted).await;
+        for error in failures {
+            tracing::warn!(%error, "something of a job stays behind");
         }
     }
 }

@@ -163,6 +163,7 @@ async fn run_plan(
             base_env: around.base_env,
             extra_env: BTreeMap::new(),
             is_debug: false,
+            marks: order.marks.clone(),
             labels: order.labels.clone(),
         }),
         plan,

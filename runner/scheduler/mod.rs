@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod check;
+mod clearing;
 mod context;
 mod dispatch;
 mod document;
@@ -31,6 +32,7 @@ mod worker;
 pub use access::{AccessScope, NewToken, allowed_by, is_same_secret};
 pub use admission::{InputsError, dispatch_inputs, skip_reason};
 pub use check::{Button, Check, CheckId};
+pub use clearing::Clearing;
 pub use context::{NO_REPOSITORY, RunContext, github_context};
 pub use dispatch::{Dispatch, DispatchError, dispatch};
 pub use document::{Change, Report, RunDocument};

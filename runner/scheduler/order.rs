@@ -39,6 +39,9 @@ pub(super) struct WrittenOrder {
     pub(super) mirror: (PathBuf, String),
     /// The folder with the secrets files of the project.
     pub(super) folder: Option<PathBuf>,
+    /// Labels of what the job makes on Docker.
+    #[serde(default)]
+    pub(super) marks: BTreeMap<String, String>,
     /// How many milliseconds the job has to end by itself once its lease is over; none where its
     /// machine has it for good.
     #[serde(default)]

@@ -220,6 +220,12 @@ impl Spool {
         }
     }
 
+    /// Tells whether a process holds the life of the job now; changes nothing.
+    pub(super) fn is_lived_in(&self) -> bool {
+        File::open(self.folder.join("life"))
+            .is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
+    }
+
     /// Returns the number of the process, if it lives.
     pub fn pid(&self) -> Option<u32> {
         let text = fs::read_to_string(self.folder.join("life")).ok()?;

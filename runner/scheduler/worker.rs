@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::clearing::{Clearing, labels_of};
 use super::lease::machine_time;
 use super::ledger::{JobOutcome, Ledger, LedgerError, TakenJob};
 use super::order::{FORMAT, WrittenOrder};
@@ -60,6 +61,8 @@ pub struct Worker {
     pub repositories: Arc<HashMap<String, Repository>>,
     /// What opens the stored secrets.
     pub vault: Vault,
+    /// Who takes away what killed jobs left on Docker.
+    pub clearing: Clearing,
 }
 
 impl Worker {
@@ -255,6 +258,7 @@ impl Worker {
             } else {
                 repository.folder.clone()
             },
+            marks: labels_of(&self.machine, &taken.claimed),
             lease_patience: self
                 .ledger
                 .is_shared()
@@ -408,6 +412,7 @@ impl Worker {
                     if let Some(pid) = spool.pid() {
                         process::kill_session(pid).await;
                     }
+                    self.clearing.note_loss();
                     let reason = "its process was killed or died; what it left running was ended, and a deploy that it had open is put back by the next one";
                     JobOutcome::without_run(Conclusion::Failure, reason)
                 }

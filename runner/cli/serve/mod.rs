@@ -31,8 +31,8 @@ use super::{settings, write_line, write_note};
 use crate::process;
 use crate::run::Terms;
 use crate::scheduler::{
-    self, Dispatch, DispatchError, Forks, JobSurroundings, Ledger, Notifier, Reaper, Repository,
-    Retention, Room, VaultError, Worker, run_ordered,
+    self, Clearing, Dispatch, DispatchError, Forks, JobSurroundings, Ledger, Notifier, Reaper,
+    Repository, Retention, Room, VaultError, Worker, run_ordered,
 };
 use crate::server::{Live, Site, Templates, answer};
 use crate::store::{self, Role};
@@ -86,11 +86,15 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         };
         tasks.spawn(reaper.run(stop.clone()));
         let hidden = [DATABASE_VARIABLE.to_owned(), key::VARIABLE.to_owned()];
+        let spools = config.data.join("spool");
+        let clearing = Clearing::new(&machine, &spools, settings::variable("DOCKER_HOST"));
+        tasks.spawn(clearing.clone().run(stop.clone()));
         let worker = Worker {
             ledger: ledger.clone(),
             machine: machine.clone(),
             slots: config.slots,
-            spools: config.data.join("spool"),
+            spools,
+            clearing,
             work: config.data.join("work"),
             program: (program, vec![OsString::from("job")]),
             hidden: hidden.into_iter().chain(config.database_variable.clone()).collect(),
