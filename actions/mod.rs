@@ -4,6 +4,7 @@ mod backup;
 mod build_image;
 mod checkout;
 mod health_check;
+mod lost_deploy;
 mod migrate;
 mod project;
 mod promote;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::ActionRegistry;
+use crate::run::Fates;
 
 /// Returns all built-in actions, and the well-known ones that they stand in for.
 ///
@@ -47,4 +49,32 @@ pub fn registry(env: BTreeMap<String, String>) -> ActionRegistry {
             Arc::new(rollback::Rollback { env: own() }),
         )
         .with("runner/backup", Arc::new(backup::Backup { env: own() }))
+}
+
+/// Returns the actions that find out what became of the deploys of a job whose process was lost,
+/// under the names of those that opened them, and where they say it.
+///
+/// They are given what those were given; `checkout` is among them, since the project is read.
+pub fn askers(env: BTreeMap<String, String>) -> (ActionRegistry, Fates) {
+    let (env, fates) = (Arc::new(env), Fates::default());
+    let checkout = Arc::new(checkout::Checkout);
+    let asker = |manifest| {
+        Arc::new(lost_deploy::LostDeploy {
+            env: Arc::clone(&env),
+            manifest,
+            fates: fates.clone(),
+        })
+    };
+    let registry = ActionRegistry::default()
+        .with("runner/checkout", Arc::clone(&checkout) as _)
+        .with("actions/checkout", checkout)
+        .with(
+            "runner/ssh-deploy",
+            asker(include_str!("ssh_deploy/action.yml")),
+        )
+        .with(
+            "runner/rollback",
+            asker(include_str!("rollback/action.yml")),
+        );
+    (registry, fates)
 }

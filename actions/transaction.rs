@@ -44,7 +44,10 @@ pub(super) async fn settings(
         key,
         known_hosts: known_hosts(context)?,
         who: of_github("actor").unwrap_or_else(|| "runner".to_owned()),
-        run: of_github("run_id"),
+        run: context
+            .origin
+            .map(str::to_owned)
+            .or_else(|| of_github("run_id")),
         masker: context.masker.clone(),
     };
     let asking = Arc::clone(project);

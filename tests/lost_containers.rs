@@ -60,7 +60,7 @@ async fn begun(server: &Server, run: &str, engine: &Engine) -> Left {
             .to_owned()
     };
     let network = said("network");
-    let known = vec![said("id"), said("db")];
+    let known = [said("id"), said("db")];
     let end = std::time::Instant::now() + crate::support::server::PATIENCE;
     loop {
         let found = engine.network(&network).await.unwrap().unwrap();

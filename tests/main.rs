@@ -62,6 +62,8 @@ mod live_log;
 #[cfg(test)]
 mod lost_containers;
 #[cfg(test)]
+mod lost_deploy;
+#[cfg(test)]
 mod machines;
 #[cfg(test)]
 mod notify;

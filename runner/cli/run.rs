@@ -310,6 +310,7 @@ fn execute(
         slots,
         options: Arc::new(EngineOptions {
             marks: BTreeMap::new(),
+            origin: None,
             actions: crate::actions::registry(settings::whole_env()),
             labels: prepared.labels,
             actions_dir: arguments
@@ -365,11 +366,13 @@ pub(super) fn exit_code(outcome: RunOutcome) -> ExitCode {
         return ExitCode::TimedOut;
     }
     match (outcome.conclusion, outcome.deploy) {
-        (_, Some(DeployOutcome::UndoIncomplete)) => ExitCode::UndoIncomplete,
+        (_, Some(DeployOutcome::UndoIncomplete | DeployOutcome::Unknown)) => {
+            ExitCode::UndoIncomplete
+        }
         (Conclusion::Cancelled, _) => ExitCode::Cancelled,
         (_, Some(DeployOutcome::Undone)) => ExitCode::DeployUndone,
-        (Conclusion::Failure, None) => ExitCode::RunFailed,
-        (Conclusion::Success | Conclusion::Skipped, None) => ExitCode::Success,
+        (Conclusion::Failure, _) => ExitCode::RunFailed,
+        (Conclusion::Success | Conclusion::Skipped, _) => ExitCode::Success,
     }
 }
 

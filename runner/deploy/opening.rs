@@ -432,20 +432,8 @@ impl Opener {
         lease: Lease,
         cancel: &CancellationToken,
     ) -> Result<Transaction, OpenError> {
+        let lease = self.look_again(lease).await?;
         let hosts: Vec<HostName> = self.look.observed.hosts.keys().cloned().collect();
-        let (observed, away) = self
-            .look
-            .fleet
-            .probe(&self.spec, &hosts, Sight::Whole)
-            .await;
-        if let Some((host, error)) = away.into_iter().next() {
-            self.unlock(lease).await;
-            return Err(OpenError::Unreachable {
-                host,
-                source: Box::new(error),
-            });
-        }
-        self.look.observed = observed;
         let lease = self.end_left_open(lease, cancel).await?;
         if self.remove_leftovers(&lease, cancel).await {
             let (observed, _) = self
@@ -475,6 +463,26 @@ impl Opener {
             id: journal.id.clone(),
         });
         Box::pin(self.record_open(journal, lease, cancel)).await
+    }
+
+    /// Looks once more at the hosts that were seen, now that nobody else can change them; gives the
+    /// lock back where one of them does not answer any more.
+    pub(super) async fn look_again(&mut self, lease: Lease) -> Result<Lease, OpenError> {
+        let hosts: Vec<HostName> = self.look.observed.hosts.keys().cloned().collect();
+        let (observed, away) = self
+            .look
+            .fleet
+            .probe(&self.spec, &hosts, Sight::Whole)
+            .await;
+        if let Some((host, error)) = away.into_iter().next() {
+            self.unlock(lease).await;
+            return Err(OpenError::Unreachable {
+                host,
+                source: Box::new(error),
+            });
+        }
+        self.look.observed = observed;
+        Ok(lease)
     }
 
     /// Writes the journal and the ways back; a failure here leaves nothing behind.

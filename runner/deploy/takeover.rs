@@ -55,7 +55,7 @@ pub async fn end_left_open(
     Box::pin(end_seen(spec, begin, settings, progress, look, cancel)).await
 }
 
-async fn end_seen(
+pub(super) async fn end_seen(
     spec: Spec,
     begin: Begin,
     settings: Arc<Settings>,
@@ -71,8 +71,15 @@ async fn end_seen(
     };
     opener.judge_locks()?;
     opener.refuse_to_carry_on(&left)?;
-    let is_finished = opener.goes_forward(&left);
     let lease = opener.take_lock(cancel).await?;
+    // What its holder had under way when it died may have arrived since the first look.
+    let lease = opener.look_again(lease).await?;
+    let left = opener.look.observed.open_transaction(&opener.spec.primary);
+    let Some(left) = left.cloned() else {
+        opener.unlock(lease).await;
+        return Err(OpenError::NothingOpen);
+    };
+    let is_finished = opener.goes_forward(&left);
     let lease = opener.end_left_open(lease, cancel).await?;
     opener.unlock(lease).await;
     Ok(Ended {

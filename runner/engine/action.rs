@@ -173,6 +173,8 @@ pub trait Voice: Send + Sync + fmt::Debug {
 /// What an action can see and do.
 #[derive(Debug)]
 pub struct ActionContext<'a> {
+    /// Which job of which server this is, unlike any other; none where no server runs it.
+    pub origin: Option<&'a str>,
     /// Its inputs, with defaults, by lowercase name.
     pub inputs: BTreeMap<String, String>,
     /// The variables of the step.

@@ -73,6 +73,9 @@ pub struct EngineOptions {
     pub extra_env: BTreeMap<String, String>,
     /// Whether debug lines are asked for.
     pub is_debug: bool,
+    /// Which job of which server this is, unlike any other: deploys carry it, so that they are known
+    /// when the job is lost. None where nobody would look for them.
+    pub origin: Option<String>,
     /// Labels of whatever is made on Docker for the job, by which it is found when the job is lost.
     pub marks: BTreeMap<String, String>,
 }

@@ -142,6 +142,7 @@ impl JobRun {
         token: &CancellationToken,
     ) -> ActionContext<'a> {
         ActionContext {
+            origin: self.options.origin.as_deref(),
             inputs,
             env,
             secrets: &self.contexts.secrets,

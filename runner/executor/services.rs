@@ -138,7 +138,13 @@ impl JobContainers {
             .ok_or_else(|| ContainerError::Remote(docker_host.unwrap_or_default().to_owned()))?;
         let engine = Engine::local(socket).await?;
         let is_there = Path::new(socket).exists();
-        Self::begin(engine, (tag, marks), is_there.then(|| socket.to_owned()), None).await
+        Self::begin(
+            engine,
+            (tag, marks),
+            is_there.then(|| socket.to_owned()),
+            None,
+        )
+        .await
     }
 
     /// Connects to the daemon of another machine, clears away what dead runners of this one left

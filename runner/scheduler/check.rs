@@ -9,7 +9,8 @@ use super::findings::Findings;
 use super::post::{About, Post, context_of, ended};
 use super::shown::told_time;
 use crate::run::{
-    Annotation, AnnotationLevel, Attempt, Conclusion, JobKey, RunId, Status, Timestamp,
+    Annotation, AnnotationLevel, Attempt, Conclusion, DeployOutcome, JobKey, RunId, Status,
+    Timestamp,
 };
 use crate::store::JobRow;
 
@@ -131,8 +132,11 @@ pub struct Check {
 /// Returns the check run of a whole run.
 pub(super) fn of_run(about: &About<'_>) -> Post {
     let run = about.run;
-    let has_deployed =
-        |job: &JobRow| job.environment.is_some() && job.conclusion == Some(Conclusion::Success);
+    let has_deployed = |job: &JobRow| {
+        job.environment.is_some()
+            && (job.conclusion == Some(Conclusion::Success)
+                || job.deploy == Some(DeployOutcome::Stands))
+    };
     let (status, conclusion, title, buttons) = match (run.status, run.conclusion) {
         (Status::Completed, Some(conclusion)) => {
             let mut buttons = Vec::new();

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::source::parse_workflow;
 use crate::expression::{Object, Value};
-use crate::plan::{Decision, JobResult, Progress, RunFacts, WorkflowFile, WorkflowLoader};
+use crate::plan::{Decision, JobPlan, JobResult, Progress, RunFacts, WorkflowFile, WorkflowLoader};
 use crate::run::{Attempt, Conclusion, JobKey};
 
 /// The form of stored documents.
@@ -126,6 +126,21 @@ impl RunDocument {
             decisions.extend(change.apply(&mut progress));
         }
         Ok((progress, decisions))
+    }
+
+    /// Returns the plan of a job that was started after `changes`, as [`RunDocument::replay`].
+    pub fn plan_of(
+        &self,
+        attempt: Attempt,
+        changes: &[Change],
+        job: JobKey,
+    ) -> Result<Box<JobPlan>, String> {
+        let (_, decisions) = self.replay(attempt, changes)?;
+        let mine = decisions.into_iter().find_map(|decision| match decision {
+            Decision::Start(plan) if plan.key == job => Some(plan),
+            _ => None,
+        });
+        mine.ok_or_else(|| "the plan of the run does not start this job".to_owned())
     }
 
     /// Returns a plan in which nothing is decided.

@@ -10,19 +10,20 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::{Afterwards, asking_plan, concluded, has_outputs};
 use super::findings::{Collector, Findings};
 use super::lease::end_without_lease;
 use super::ledger::JobOutcome;
-use super::order::{FORMAT, WrittenOrder};
+use super::order::{Asks, FORMAT, WrittenOrder};
 use super::secrets::job_secrets;
 use super::spool::{Spool, SpoolWriter, write_end};
-use crate::engine::{ActionRegistry, EngineOptions, JobOrder, JobReport, run_job};
+use crate::engine::{ActionRegistry, EngineOptions, JobOrder, JobReport, Labels, run_job};
 use crate::expression::{Object, Value};
 use crate::git::Mirror;
-use crate::mask::Masker;
-use crate::plan::{Decision, JobPlan};
+use crate::mask::{Masked, Masker};
+use crate::plan::JobPlan;
 use crate::report::Recorder;
-use crate::run::{Conclusion, JobEnd};
+use crate::run::{Conclusion, Fates, JobEnd};
 use crate::workflow::{JobBody, StepBody};
 
 /// Why a job ended whose machine did not have it any more.
@@ -50,6 +51,8 @@ pub enum JobProcessError {
 pub struct JobSurroundings {
     /// The built-in actions.
     pub actions: ActionRegistry,
+    /// Those that ask hosts what became of a deploy whose job was lost, and where they say it.
+    pub askers: (ActionRegistry, Fates),
     /// What steps get from the machine.
     pub base_env: BTreeMap<String, String>,
     /// Cancels the job.
@@ -68,11 +71,19 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
     }
     let spool = Spool::at(order.spool.clone());
     // Held until this process ends: it says that the job lives.
-    let life = spool.begin_life().map_err(JobProcessError::Spool)?;
+    let own = match &order.asks {
+        None => spool.clone(),
+        Some(asks) => Spool::at(asks.life.clone()),
+    };
+    let life = own.begin_life().map_err(JobProcessError::Spool)?;
     let Some(_life) = life else {
         return Err(JobProcessError::Late);
     };
-    let writer = SpoolWriter::open(&spool, &order.claimed()).map_err(JobProcessError::Spool)?;
+    let writer = match &order.asks {
+        None => SpoolWriter::open(&spool, &order.claimed()),
+        Some(_) => SpoolWriter::resume(&spool, &order.claimed()),
+    };
+    let writer = writer.map_err(JobProcessError::Spool)?;
     let masker = Masker::new();
     for secret in order
         .secrets
@@ -84,31 +95,34 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
     let tokens = (around.cancel.clone(), around.force.clone());
     let lapse = order
         .lease_patience
-        .map(|patience| end_without_lease(spool.clone(), Duration::from_millis(patience), tokens))
+        .map(|patience| end_without_lease(own.clone(), Duration::from_millis(patience), tokens))
         .transpose()
         .map_err(JobProcessError::Spool)?;
     // A server that stood still before it started this process may have lost the job meanwhile.
-    let is_late = lapse.is_some() && !spool.is_held();
+    let is_late = lapse.is_some() && !own.is_held();
     let mut outcome = match plan_of(&order) {
         _ if is_late => JobOutcome::without_run(Conclusion::Failure, LAPSED),
-        Ok(plan) => run_plan(&order, plan, around, masker, writer).await,
+        Ok(plan) => match &order.asks {
+            None => run_plan(&order, plan, around, masker, writer).await,
+            Some(asks) => ask_hosts((&order, asks), &plan, around, masker, writer).await,
+        },
         Err(reason) => JobOutcome::without_run(Conclusion::Failure, reason),
     };
     if lapse.is_some_and(|lapse| lapse.load(Ordering::SeqCst)) {
+        if order.asks.is_some() {
+            // The hosts may not have been heard to the end: whoever has the job asks again.
+            return Ok(());
+        }
         outcome.conclusion = Conclusion::Failure;
         outcome.reason = Some(LAPSED.to_owned());
     }
     write_end(&spool, &outcome).map_err(JobProcessError::Spool)
 }
 
-/// Plans the run again as far as it went, and returns the job's plan.
 fn plan_of(order: &WrittenOrder) -> Result<Box<JobPlan>, String> {
-    let (_, decisions) = order.document.replay(order.attempt, &order.changes)?;
-    let mine = decisions.into_iter().find_map(|decision| match decision {
-        Decision::Start(plan) if plan.key == order.job => Some(plan),
-        _ => None,
-    });
-    mine.ok_or_else(|| "the plan of the run does not start this job".to_owned())
+    order
+        .document
+        .plan_of(order.attempt, &order.changes, order.job)
 }
 
 async fn run_plan(
@@ -118,21 +132,12 @@ async fn run_plan(
     masker: Masker,
     writer: SpoolWriter,
 ) -> JobOutcome {
-    let failed = |reason: String| {
-        JobOutcome::without_run(Conclusion::Failure, masker.mask(&reason).as_str())
-    };
     let source = match checked_out(order, &plan) {
         Ok(source) => source,
-        Err(reason) => return failed(reason),
+        Err(reason) => {
+            return JobOutcome::without_run(Conclusion::Failure, masker.mask(&reason).as_str());
+        }
     };
-    let facts = order.document.facts(order.attempt);
-    let all: Object = order
-        .secrets
-        .iter()
-        .map(|(name, value)| (name.as_str(), Value::from(value.as_str())))
-        .collect();
-    let token = all.get("GITHUB_TOKEN").cloned().unwrap_or_default();
-    let github = facts.github.as_object().cloned().unwrap_or_default();
     // The others work on this host, with files that the job brings.
     let actions = if order.labels.is_contained() {
         around
@@ -142,36 +147,116 @@ async fn run_plan(
         around.actions
     };
     let collector = Collector::default();
-    let mut secrets = job_secrets(&all, &plan.secrets, &facts);
-    for (name, value) in &order.environment_secrets {
-        secrets.insert(name.as_str(), value.as_str());
-    }
-    let job = JobOrder {
-        secrets,
-        github: github.with("token", token.to_display_string()).into(),
-        vars: facts.vars.clone(),
-        masker: masker.clone(),
+    let job = Ordered {
+        order,
+        actions,
+        base_env: around.base_env,
+        tokens: (around.cancel, around.force),
+        labels: order.labels.clone(),
+        masker,
         recorder: Recorder::new(vec![Box::new(writer), Box::new(collector.clone())]),
-        cancel: around.cancel,
-        force: around.force,
-        options: Arc::new(EngineOptions {
-            actions,
-            actions_dir: None,
-            source: source.path().to_owned(),
-            secrets_folder: order.folder.clone(),
-            work: order.work.clone(),
-            base_env: around.base_env,
-            extra_env: BTreeMap::new(),
-            is_debug: false,
-            marks: order.marks.clone(),
-            labels: order.labels.clone(),
-        }),
-        plan,
     };
-    let outcome = outcome(run_job(job).await);
+    let outcome = outcome(run_job(job.on(plan, source.path())).await);
     JobOutcome {
         findings: collector.findings(),
         ..outcome
+    }
+}
+
+/// Asks the hosts of a job whose process was lost what became of its deploy.
+async fn ask_hosts(
+    (order, asks): (&WrittenOrder, &Asks),
+    plan: &JobPlan,
+    around: JobSurroundings,
+    masker: Masker,
+    writer: SpoolWriter,
+) -> JobOutcome {
+    let has_outputs = has_outputs(plan);
+    let unknown = |reason: &str| {
+        let reason = masker.mask(reason);
+        concluded(&asks.why, &[], has_outputs, Some(reason.as_str()))
+    };
+    let Some((asking, steps)) = asking_plan(plan) else {
+        return unknown("no step of it opens a deploy");
+    };
+    let source = match checked_out(order, &asking) {
+        Ok(source) => source,
+        Err(reason) => return unknown(&reason),
+    };
+    let mut afterwards = Afterwards::new(writer, steps);
+    let words = format!(
+        "{}; its servers are asked what became of its deploy\n",
+        asks.why
+    );
+    afterwards.say(plan.key, masker.mask(&words));
+    let (actions, fates) = around.askers;
+    let job = Ordered {
+        order,
+        actions,
+        base_env: around.base_env,
+        // That the run is cancelled does not change what is true on the hosts.
+        tokens: (CancellationToken::new(), around.force),
+        labels: Labels::default(),
+        masker: masker.clone(),
+        recorder: Recorder::new(vec![Box::new(afterwards)]),
+    };
+    let report = run_job(job.on(asking, source.path())).await;
+    let failure = report.end.reason.as_ref().map(Masked::as_str);
+    concluded(&asks.why, &fates.take(), has_outputs, failure)
+}
+
+/// What it takes to run a plan for an order.
+struct Ordered<'a> {
+    order: &'a WrittenOrder,
+    actions: ActionRegistry,
+    base_env: BTreeMap<String, String>,
+    /// Those that cancel and that end it.
+    tokens: (CancellationToken, CancellationToken),
+    labels: Labels,
+    masker: Masker,
+    recorder: Recorder,
+}
+
+impl Ordered<'_> {
+    /// Returns the order for the engine; the commit is checked out at `source`.
+    fn on(self, plan: Box<JobPlan>, source: &Path) -> JobOrder {
+        let order = self.order;
+        let facts = order.document.facts(order.attempt);
+        let all: Object = order
+            .secrets
+            .iter()
+            .map(|(name, value)| (name.as_str(), Value::from(value.as_str())))
+            .collect();
+        let token = all.get("GITHUB_TOKEN").cloned().unwrap_or_default();
+        let github = facts.github.as_object().cloned().unwrap_or_default();
+        let mut secrets = job_secrets(&all, &plan.secrets, &facts);
+        for (name, value) in &order.environment_secrets {
+            secrets.insert(name.as_str(), value.as_str());
+        }
+        let (cancel, force) = self.tokens;
+        JobOrder {
+            secrets,
+            github: github.with("token", token.to_display_string()).into(),
+            vars: facts.vars.clone(),
+            masker: self.masker,
+            recorder: self.recorder,
+            cancel,
+            force,
+            options: Arc::new(EngineOptions {
+                actions: self.actions,
+                actions_dir: None,
+                source: source.to_owned(),
+                secrets_folder: order.folder.clone(),
+                work: order.work.clone(),
+                base_env: self.base_env,
+                extra_env: BTreeMap::new(),
+                is_debug: false,
+                origin: order.origin.clone(),
+                marks: order.marks.clone(),
+                labels: self.labels,
+            }),
+            plan,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod asking;
 mod check;
 mod clearing;
 mod context;
@@ -12,6 +13,7 @@ mod job_process;
 mod lease;
 mod ledger;
 mod local;
+mod lost_job;
 mod measures;
 mod notifier;
 mod order;

@@ -13,6 +13,15 @@ use crate::store::ClaimedJob;
 /// The form of written orders.
 pub(super) const FORMAT: u32 = 1;
 
+/// What makes a process ask hosts about a job whose own process was lost.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Asks {
+    /// The folder whose life this process is; that of the job is over.
+    pub(super) life: PathBuf,
+    /// Why the job was lost, in words.
+    pub(super) why: String,
+}
+
 /// A job with all that it takes to run it in a process of its own.
 ///
 /// Never written to a disk: it holds secrets.
@@ -39,6 +48,12 @@ pub(super) struct WrittenOrder {
     pub(super) mirror: (PathBuf, String),
     /// The folder with the secrets files of the project.
     pub(super) folder: Option<PathBuf>,
+    /// What its deploys carry, so that they are known when the job is lost.
+    #[serde(default)]
+    pub(super) origin: Option<String>,
+    /// Not the job is to be run, but its hosts are to be asked.
+    #[serde(default)]
+    pub(super) asks: Option<Asks>,
     /// Labels of what the job makes on Docker.
     #[serde(default)]
     pub(super) marks: BTreeMap<String, String>,

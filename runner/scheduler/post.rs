@@ -146,6 +146,10 @@ pub(super) fn of_job(about: &About<'_>, job: &JobRow, environment: &str) -> Post
         None => ("in_progress", "In progress".to_owned()),
         Some(Conclusion::Success) => ("success", "Deployed".to_owned()),
         Some(Conclusion::Failure) => match job.deploy {
+            Some(DeployOutcome::Stands) => {
+                ("success", "Deployed; the job was lost after it".to_owned())
+            }
+            Some(DeployOutcome::Unknown) => ("error", "What became of it is not known".to_owned()),
             Some(DeployOutcome::Undone) => ("failure", "Undone; the old release serves".to_owned()),
             Some(DeployOutcome::UndoIncomplete) => ("failure", "The undo is incomplete".to_owned()),
             None => ("failure", "Failed".to_owned()),

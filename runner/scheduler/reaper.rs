@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Ledger, Taken};
+use super::ledger::{Ledger, LedgerError, LostJob, Taken};
 use crate::diagnostic::chain;
 use crate::run::Terms;
 
@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Reaper {
     /// Where all runs stand.
     pub ledger: Ledger,
-    /// This machine's name in the store.
+    /// This machine's name in the store: it asks what became of the deploys of lost ones.
     pub machine: String,
     /// For how long jobs are had.
     pub terms: Terms,
@@ -44,12 +44,13 @@ impl Reaper {
             if let Err(error) = self.ledger.explain_waiting().await {
                 tracing::warn!(error = %chain(&error), "it is not known which jobs no machine serves");
             }
-            match self.ledger.take_from_lost(self.terms.grace).await {
+            match self.take().await {
                 Ok(lost) => {
                     for job in lost {
                         let what = match job.taken {
                             Taken::Queued => "it waits for another one",
                             Taken::Ended => "it ended",
+                            Taken::Asked => "its servers are asked what became of its deploy",
                         };
                         tracing::warn!(
                             run = job.run.0,
@@ -68,5 +69,9 @@ impl Reaper {
                 () = tokio::time::sleep(TICK) => {}
             }
         }
+    }
+    async fn take(&self) -> Result<Vec<LostJob>, LedgerError> {
+        let asker = (self.machine.as_str(), self.terms.lease);
+        self.ledger.take_from_lost(self.terms.grace, asker).await
     }
 }

@@ -143,6 +143,11 @@ impl Spool {
         self.folder.join("reserve")
     }
 
+    /// Returns the folder of the process of this number that asks the job's hosts.
+    pub(super) fn asking(&self, number: u32) -> Self {
+        Self::at(self.folder.join(format!("asking-{number}")))
+    }
+
     /// Opens the file that takes what the process itself prints.
     pub fn log(&self) -> io::Result<File> {
         OpenOptions::new()
@@ -297,6 +302,9 @@ impl Spool {
 /// The longest line that an end can be: 50 MB of outputs and room for the rest.
 const MAX_END: u64 = 64 * 1024 * 1024;
 
+/// How much of the end of a file is read to go on behind it.
+const TAIL: u64 = 4 * 1024 * 1024;
+
 /// What is kept free for the end of a job, in bytes.
 const RESERVE: i64 = 64 * 1024;
 
@@ -357,6 +365,29 @@ impl SpoolWriter {
             fence: claimed.fence,
             seq: 0,
         })
+    }
+
+    /// Returns a writer that goes on behind what a process wrote that is gone.
+    pub(super) fn resume(spool: &Spool, claimed: &ClaimedJob) -> io::Result<Self> {
+        let mut writer = Self::open(spool, claimed)?;
+        let length = writer.file.metadata()?.len();
+        writer
+            .file
+            .seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut tail = Vec::new();
+        writer.file.read_to_end(&mut tail)?;
+        if tail.last().is_some_and(|byte| *byte != b'\n') {
+            // What it left half would take the next line with it.
+            writer.file.write_all(b"\n")?;
+        }
+        let numbers = tail.split(|byte| *byte == b'\n').filter_map(|line| {
+            match serde_json::from_slice(line) {
+                Ok(SpoolLine::Event(envelope)) => Some(envelope.seq),
+                _ => None,
+            }
+        });
+        writer.seq = numbers.max().map_or(0, |last| last + 1);
+        Ok(writer)
     }
 
     fn write(&mut self, line: &SpoolLine) -> io::Result<()> {

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::clearing::{Clearing, labels_of};
 use super::lease::machine_time;
 use super::ledger::{JobOutcome, Ledger, LedgerError, TakenJob};
-use super::order::{FORMAT, WrittenOrder};
+use super::lost_job::KILLED;
+use super::order::{Asks, FORMAT, WrittenOrder};
 use super::repository::Repository;
 use super::room::Room;
 use super::spool::{Life, Spool};
@@ -31,10 +32,13 @@ const TICK: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How long to wait after the store could not be asked.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the store is asked for the secrets of a job before that fails.
 const TRIES: u32 = 10;
+
+/// The jobs that are followed, by the tasks that follow them.
+type Followed = HashMap<tokio::task::Id, ClaimedJob>;
 
 /// Runs the jobs of one machine, each in a process of its own.
 #[derive(Debug, Clone)]
@@ -71,12 +75,12 @@ impl Worker {
     /// Begins by following what an earlier server started.
     pub async fn run(self, stop: CancellationToken) {
         let mut jobs = JoinSet::new();
+        let mut followed = HashMap::new();
         loop {
             match self.ledger.running(&self.machine).await {
                 Ok(running) => {
                     for job in running {
-                        let worker = self.clone();
-                        jobs.spawn(async move { worker.follow_again(&job).await });
+                        self.adopt(job, &mut jobs, &mut followed);
                     }
                     break;
                 }
@@ -108,8 +112,9 @@ impl Worker {
             while lack.is_none() && jobs.len() < self.slots.max(1) {
                 match self.ledger.claim(&self.machine, self.terms.lease).await {
                     Ok(Some(taken)) => {
-                        let worker = self.clone();
-                        jobs.spawn(async move { worker.start(taken).await });
+                        let (worker, claimed) = (self.clone(), taken.claimed.clone());
+                        let task = jobs.spawn(async move { worker.start(taken).await });
+                        followed.insert(task.id(), claimed);
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -121,17 +126,46 @@ impl Worker {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = jobs.join_next(), if !jobs.is_empty() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "the follower of a job ended without a result");
-                    }
+                Some(ended) = jobs.join_next_with_id(), if !jobs.is_empty() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => {
+                            tracing::error!(%error, "the follower of a job ended without a result");
+                            error.id()
+                        }
+                    };
+                    followed.remove(&id);
                 }
                 () = &mut changed => {}
                 _ = tick.tick() => {}
             }
+            if self.ledger.is_shared() {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = self.adopt_lost(&mut jobs, &mut followed) => {}
+                }
+            }
         }
         // The processes of jobs are not ours to end: dropping their followers leaves them alone.
         jobs.abort_all();
+    }
+
+    /// Follows a job of this machine that nobody follows.
+    fn adopt(&self, job: JobRow, jobs: &mut JoinSet<()>, followed: &mut Followed) {
+        let (worker, claimed) = (self.clone(), job.claimed());
+        let task = jobs.spawn(async move { worker.follow_again(&job).await });
+        followed.insert(task.id(), claimed);
+    }
+
+    /// Follows the jobs that were taken from lost machines for this one to ask their hosts.
+    async fn adopt_lost(&self, jobs: &mut JoinSet<()>, followed: &mut Followed) {
+        // Where the store does not answer, the next look finds them.
+        for job in self.ledger.running(&self.machine).await.unwrap_or_default() {
+            let is_followed = followed.values().any(|claimed| *claimed == job.claimed());
+            if job.is_lost() && !is_followed {
+                self.adopt(job, jobs, followed);
+            }
+        }
     }
 
     /// Starts the process of a job that was just taken, and follows it.
@@ -139,7 +173,7 @@ impl Worker {
         let claimed = taken.claimed.clone();
         let spool = Spool::new(&self.spools, &claimed);
         self.holding(&claimed, self.bring(&taken)).await;
-        match self.spawn(&taken, &spool).await {
+        match self.spawn(&taken, &spool, None).await {
             Ok(Some(child)) => self.follow(&claimed, &spool, Some(child)).await,
             Ok(None) => {}
             Err(reason) => {
@@ -150,7 +184,7 @@ impl Worker {
     }
 
     /// Fetches the commit of a job where another machine took it in.
-    async fn bring(&self, taken: &TakenJob) {
+    pub(super) async fn bring(&self, taken: &TakenJob) {
         let Some(repository) = self.repositories.get(&taken.repository).cloned() else {
             return;
         };
@@ -168,7 +202,11 @@ impl Worker {
     }
 
     /// Keeps the lease of a job while something is done for it.
-    async fn holding<T>(&self, claimed: &ClaimedJob, work: impl Future<Output = T>) -> T {
+    pub(super) async fn holding<T>(
+        &self,
+        claimed: &ClaimedJob,
+        work: impl Future<Output = T>,
+    ) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -211,8 +249,18 @@ impl Worker {
         }
     }
 
-    /// Starts the process of a job; none where this machine does not have it any more.
-    async fn spawn(&self, taken: &TakenJob, spool: &Spool) -> Result<Option<Child>, String> {
+    /// Starts the process of a job, or one that asks its hosts; none where this machine does not have
+    /// the job any more.
+    pub(super) async fn spawn(
+        &self,
+        taken: &TakenJob,
+        spool: &Spool,
+        asks: Option<Asks>,
+    ) -> Result<Option<Child>, String> {
+        let life = match &asks {
+            None => spool.clone(),
+            Some(asks) => Spool::at(asks.life.clone()),
+        };
         let repository = self.repositories.get(&taken.repository).ok_or_else(|| {
             format!(
                 "the repository {} is not in the configuration of this server any more",
@@ -258,6 +306,8 @@ impl Worker {
             } else {
                 repository.folder.clone()
             },
+            origin: Some(taken.origin.clone()),
+            asks,
             marks: labels_of(&self.machine, &taken.claimed),
             lease_patience: self
                 .ledger
@@ -271,10 +321,10 @@ impl Worker {
                 spool.folder().display()
             )
         };
-        spool.create().map_err(folder)?;
-        let log = spool.log().map_err(folder)?;
+        life.create().map_err(folder)?;
+        let log = life.log().map_err(folder)?;
         let (program, arguments) = &self.program;
-        if !self.begin(&taken.claimed, spool).await.map_err(folder)? {
+        if !self.begin(&taken.claimed, &life).await.map_err(folder)? {
             return Ok(None);
         }
         crash_point("before the process of a job is started");
@@ -318,12 +368,29 @@ impl Worker {
     async fn follow_again(&self, job: &JobRow) {
         let claimed = job.claimed();
         let spool = Spool::new(&self.spools, &claimed);
-        self.follow(&claimed, &spool, None).await;
+        match &job.reason {
+            // Its own process is gone, maybe with its machine.
+            Some(why) if job.is_lost() => self.settle(&claimed, &spool, why).await,
+            _ => self.follow(&claimed, &spool, None).await,
+        }
     }
 
-    /// Waits until the process of a job is gone, keeps its lease, hands on what cancels it, and
-    /// records its end.
-    async fn follow(&self, claimed: &ClaimedJob, spool: &Spool, mut child: Option<Child>) {
+    /// Waits until the process of a job is gone, and records its end.
+    async fn follow(&self, claimed: &ClaimedJob, spool: &Spool, child: Option<Child>) {
+        let is_own = child.is_some();
+        self.attend(claimed, spool, child, true).await;
+        self.ended(claimed, spool, is_own).await;
+    }
+
+    /// Waits until a process is gone, keeps the lease of its job, and hands on what cancels it, unless
+    /// it only `obeys` force; tells whether this machine has the job still.
+    pub(super) async fn attend(
+        &self,
+        claimed: &ClaimedJob,
+        spool: &Spool,
+        mut child: Option<Child>,
+        obeys: bool,
+    ) -> bool {
         let mut sent = 0;
         // What an earlier server started was last renewed nobody knows when.
         let mut renewed = child.is_some().then(Instant::now);
@@ -347,6 +414,7 @@ impl Worker {
                 continue;
             }
             let level = match self.cancel_level(claimed, spool, &mut renewed).await {
+                Ok(1) if !obeys => 0,
                 Ok(level) => level,
                 // Someone else has the job: what runs here must not go on beside it.
                 Err(LedgerError::Fenced { .. }) => {
@@ -370,7 +438,7 @@ impl Worker {
                 }
             }
         }
-        self.ended(claimed, spool, child.is_some()).await;
+        fenced.is_none()
     }
 
     /// Asks whether the job is to be cancelled; prolongs its lease when that is due.
@@ -413,8 +481,7 @@ impl Worker {
                         process::kill_session(pid).await;
                     }
                     self.clearing.note_loss();
-                    let reason = "its process was killed or died; what it left running was ended, and a deploy that it had open is put back by the next one";
-                    JobOutcome::without_run(Conclusion::Failure, reason)
+                    return self.lost(claimed, spool).await;
                 }
             },
             Err(error) => {
@@ -425,6 +492,16 @@ impl Worker {
         self.record(claimed, &outcome).await;
     }
 
+    /// Notes that the process of a job was lost, and finds out what became of its deploy.
+    async fn lost(&self, claimed: &ClaimedJob, spool: &Spool) {
+        let words = (
+            "the loss of a job is not noted yet",
+            "the loss of a job does not count",
+        );
+        until_heard(words, || self.ledger.note_lost(claimed, KILLED)).await;
+        self.settle(claimed, spool, KILLED).await;
+    }
+
     /// Gives a job back that never began, however long the store is away.
     async fn give_back(&self, claimed: &ClaimedJob) {
         let words = ("a job is not given back yet", "a job is not given back");
@@ -432,7 +509,7 @@ impl Worker {
     }
 
     /// Records the end of a job, however long the store is away.
-    async fn record(&self, claimed: &ClaimedJob, outcome: &JobOutcome) {
+    pub(super) async fn record(&self, claimed: &ClaimedJob, outcome: &JobOutcome) {
         let words = (
             "the end of a job is not recorded yet",
             "the end of a job does not count",

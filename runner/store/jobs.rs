@@ -36,7 +36,7 @@ pub struct JobRow {
     pub status: Status,
     /// How it ended.
     pub conclusion: Option<Conclusion>,
-    /// Why, in words.
+    /// Why, in words; of a job that is not over, why its own process is gone.
     pub reason: Option<String>,
     /// What became of a deployment that it had open.
     pub deploy: Option<DeployOutcome>,
@@ -98,6 +98,12 @@ impl JobRow {
             job: self.job,
             fence: self.fence,
         }
+    }
+
+    /// Tells whether its own process is gone, and it is not over yet: its hosts are asked what became
+    /// of its deploy. Why is in its reason.
+    pub fn is_lost(&self) -> bool {
+        self.status == Status::InProgress && self.reason.is_some()
     }
 
     pub(super) fn read(row: &AnyRow) -> Self {

@@ -17,6 +17,7 @@ mod token;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -79,16 +80,9 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
             Arc::new(config.repositories.iter().map(by_name).collect());
         let terms = terms();
         let room = Room::new(&config.data, config.min_free);
-        let reaper = Reaper {
-            ledger: ledger.clone(),
-            machine: machine.clone(),
-            terms,
-        };
-        tasks.spawn(reaper.run(stop.clone()));
-        let hidden = [DATABASE_VARIABLE.to_owned(), key::VARIABLE.to_owned()];
         let spools = config.data.join("spool");
-        let clearing = Clearing::new(&machine, &spools, settings::variable("DOCKER_HOST"));
-        tasks.spawn(clearing.clone().run(stop.clone()));
+        let clearing = heed_losses(&mut tasks, (&ledger, &machine, terms), &spools, &stop);
+        let hidden = [DATABASE_VARIABLE.to_owned(), key::VARIABLE.to_owned()];
         let worker = Worker {
             ledger: ledger.clone(),
             machine: machine.clone(),
@@ -134,6 +128,24 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         });
         Ok(ExitCode::Success)
     })
+}
+
+/// Begins to look for lost machines, and to clear up after lost jobs of this one.
+fn heed_losses(
+    tasks: &mut JoinSet<()>,
+    (ledger, machine, terms): (&Ledger, &str, Terms),
+    spools: &Path,
+    stop: &CancellationToken,
+) -> Clearing {
+    let reaper = Reaper {
+        ledger: ledger.clone(),
+        machine: machine.to_owned(),
+        terms,
+    };
+    tasks.spawn(reaper.run(stop.clone()));
+    let clearing = Clearing::new(machine, spools, settings::variable("DOCKER_HOST"));
+    tasks.spawn(clearing.clone().run(stop.clone()));
+    clearing
 }
 
 /// Says why a server does not start that cannot open its secrets: every job that has one would fail.
@@ -317,6 +329,7 @@ pub(super) fn job(runtime: &Runtime) -> Result<ExitCode, CliError> {
     let (cancel, force) = (CancellationToken::new(), CancellationToken::new());
     let around = JobSurroundings {
         actions: crate::actions::registry(settings::whole_env()),
+        askers: crate::actions::askers(settings::whole_env()),
         base_env: settings::base_env(),
         cancel: cancel.clone(),
         force: force.clone(),

@@ -230,12 +230,16 @@ pub struct JobEnd {
     pub deploy: Option<DeployOutcome>,
 }
 
-/// What became of a deployment that did not go through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What became of a deployment that did not go through, or whose job did not; the worst comes last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeployOutcome {
+    /// The release serves, though the process of its job was lost.
+    Stands,
     /// Everything was put back.
     Undone,
+    /// The process of its job was lost, and the hosts could not be asked.
+    Unknown,
     /// Something could not be put back.
     UndoIncomplete,
 }
@@ -244,7 +248,9 @@ impl DeployOutcome {
     /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Stands => "stands",
             Self::Undone => "undone",
+            Self::Unknown => "unknown",
             Self::UndoIncomplete => "undo_incomplete",
         }
     }
@@ -252,16 +258,23 @@ impl DeployOutcome {
     /// Returns what people are told of it.
     pub fn words(self) -> &'static str {
         match self {
+            Self::Stands => "the new release serves",
             Self::Undone => "the deploy was undone, the old release serves",
+            Self::Unknown => "WHAT BECAME OF THE DEPLOY IS NOT KNOWN",
             Self::UndoIncomplete => "THE UNDO OF THE DEPLOY IS INCOMPLETE",
         }
     }
 
     /// Returns the outcome that a word stands for.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Undone, Self::UndoIncomplete]
-            .into_iter()
-            .find(|outcome| outcome.as_str() == word)
+        [
+            Self::Stands,
+            Self::Undone,
+            Self::Unknown,
+            Self::UndoIncomplete,
+        ]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == word)
     }
 }
 
@@ -294,9 +307,7 @@ impl Tally {
     ) {
         self.has_failed |= conclusion == Conclusion::Failure;
         self.is_timed_out |= is_timed_out;
-        if self.deploy != Some(DeployOutcome::UndoIncomplete) {
-            self.deploy = deploy.or(self.deploy);
-        }
+        self.deploy = self.deploy.max(deploy);
     }
 
     /// Returns how the run ended whose conclusion is known.
@@ -305,6 +316,36 @@ impl Tally {
             conclusion,
             is_timed_out: self.is_timed_out && !self.has_failed && !is_cancelled,
             deploy: self.deploy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_that_became_of_a_deploy_is_that_of_the_run() {
+        use DeployOutcome::{Stands, UndoIncomplete, Undone, Unknown};
+        for (jobs, of_run) in [
+            (vec![], None),
+            (vec![None, Some(Stands), None], Some(Stands)),
+            (vec![Some(Undone), Some(Stands)], Some(Undone)),
+            (vec![Some(Unknown), Some(Undone)], Some(Unknown)),
+            (
+                vec![Some(UndoIncomplete), Some(Unknown)],
+                Some(UndoIncomplete),
+            ),
+        ] {
+            let mut tally = Tally::default();
+            for deploy in &jobs {
+                tally.add(Conclusion::Failure, false, *deploy);
+            }
+            let outcome = tally.outcome(Conclusion::Failure, false);
+            assert_eq!(outcome.deploy, of_run, "{jobs:?}");
+        }
+        for outcome in [Stands, Undone, Unknown, UndoIncomplete] {
+            assert_eq!(DeployOutcome::from_word(outcome.as_str()), Some(outcome));
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod command;
 pub mod command_file;
 mod envelope;
 mod event;
+mod fate;
 mod lease;
 pub mod matcher;
 mod record;
@@ -16,5 +17,6 @@ pub use event::{
     Annotation, AnnotationLevel, DeployOutcome, DeployProgress, JobEnd, PlannedJob, RunEvent,
     RunOutcome, Stream, Tally,
 };
+pub use fate::{Fate, Fates};
 pub use lease::Terms;
 pub use record::{Conclusion, Status};

@@ -1,6 +1,9 @@
 //! Where the steps of a deploy may stand: its transaction lives in one job.
 
-use super::model::{ActionReference, Job, JobBody, Located, Step, StepBody, Workflow};
+use indexmap::IndexMap;
+
+use super::model::{ActionReference, Job, JobBody, Located, Step, StepBody, StepsJob, Workflow};
+use super::parse::status;
 use crate::diagnostic::{Diagnostic, Span};
 
 /// The action that opens the transaction.
@@ -36,6 +39,73 @@ pub fn has_deploy_steps(job: &Job) -> bool {
     match &job.body {
         JobBody::Steps(body) => has_any(&body.steps),
         JobBody::Call(_) => false,
+    }
+}
+
+/// Returns a job without all that is not needed to find its servers again: what remains are the
+/// steps that open a deploy and those that check the project out, each without condition and limits.
+///
+/// None where no step opens a deploy. Steps of composite actions and of scripts are not seen.
+pub fn only_openings(job: &Job) -> Option<Job> {
+    let JobBody::Steps(body) = &job.body else {
+        return None;
+    };
+    let mut steps = Vec::new();
+    keep_openings(&body.steps, &mut steps);
+    if !steps.iter().any(opens) {
+        return None;
+    }
+    let mut kept = job.clone();
+    kept.body = JobBody::Steps(Box::new(StepsJob {
+        timeout_minutes: None,
+        cancel_timeout_minutes: None,
+        continue_on_error: None,
+        outputs: IndexMap::new(),
+        container: None,
+        services: None,
+        steps,
+        ..StepsJob::clone(body)
+    }));
+    Some(kept)
+}
+
+/// Tells whether a step opens a deploy, of this or of an earlier release.
+pub fn opens(step: &Step) -> bool {
+    match &step.body {
+        StepBody::Uses { uses, .. } => {
+            own_action(&uses.value).is_some_and(|name| name == OPENS || name == GOES_BACK)
+        }
+        _ => false,
+    }
+}
+
+fn checks_out(step: &Step) -> bool {
+    matches!(&step.body, StepBody::Uses { uses, .. } if matches!(&uses.value,
+        ActionReference::Repository { owner, repository, path, .. }
+            if path.is_empty()
+                && repository.eq_ignore_ascii_case("checkout")
+                && (owner.eq_ignore_ascii_case("actions") || owner.eq_ignore_ascii_case("runner"))))
+}
+
+fn keep_openings(steps: &[Step], kept: &mut Vec<Step>) {
+    for step in steps {
+        match &step.body {
+            StepBody::Parallel(steps) => keep_openings(steps, kept),
+            _ if opens(step) || checks_out(step) => {
+                // What went before is not there, so a condition could not be judged.
+                let Some(condition) = status(&step.span, "always()") else {
+                    continue;
+                };
+                kept.push(Step {
+                    condition,
+                    continue_on_error: None,
+                    timeout_minutes: None,
+                    is_background: false,
+                    ..step.clone()
+                });
+            }
+            _ => {}
+        }
     }
 }
 
@@ -142,6 +212,35 @@ mod tests {
         let found = deploy_steps(&workflow);
         assert!(found.iter().all(Diagnostic::is_error));
         found.into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn only_what_leads_to_the_servers_remains_of_a_job() {
+        let text = "on: push\njobs:\n  a:\n    runs-on: x\n    timeout-minutes: 5\n    container: y\n    outputs: { v: '${{ steps.d.outputs.version }}' }\n    env: { A: b }\n    steps:\n      - uses: actions/checkout@v4\n      - run: make\n      - uses: owner/checkout@v1\n      - id: d\n        if: steps.x.outputs.y == 'z'\n        uses: runner/ssh-deploy@v1\n        timeout-minutes: 1\n        with: { destination: live }\n      - uses: runner/promote@v1\n  b:\n    runs-on: x\n    steps: [{ uses: actions/checkout@v4 }, { uses: runner/build-image@v1 }]\n";
+        let (workflow, diagnostics) = parse(text);
+        let workflow = workflow.unwrap_or_else(|| panic!("{diagnostics:?}"));
+        let kept = only_openings(&workflow.jobs["a"]).unwrap();
+        let JobBody::Steps(body) = &kept.body else {
+            panic!("{kept:?}")
+        };
+        let names: Vec<String> = body
+            .steps
+            .iter()
+            .map(|step| match &step.body {
+                StepBody::Uses { uses, .. } => uses.value.to_string(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(names, ["actions/checkout@v4", "runner/ssh-deploy@v1"]);
+        assert!(!opens(&body.steps[0]) && opens(&body.steps[1]));
+        assert!(
+            body.steps.iter().all(|step| {
+                step.condition.text == "always()" && step.timeout_minutes.is_none()
+            })
+        );
+        assert!(body.container.is_none() && body.timeout_minutes.is_none());
+        assert!(body.outputs.is_empty() && body.env.is_some());
+        assert!(only_openings(&workflow.jobs["b"]).is_none());
     }
 
     #[test]

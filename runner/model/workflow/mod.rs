@@ -16,7 +16,7 @@ mod token;
 
 pub use action::parse_action;
 pub use cron::{Cron, WallTime};
-pub use deploy_steps::{deploy_steps, has_deploy_steps};
+pub use deploy_steps::{deploy_steps, has_deploy_steps, only_openings, opens};
 pub use evaluate::TokenError;
 pub use model::{
     ActionInput, ActionManifest, ActionReference, ActionRuns, CallInterface, CallJob, CallSecrets,

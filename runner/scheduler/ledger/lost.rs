@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use super::super::asking::can_ask;
 use super::{
     JobOutcome, Ledger, LedgerError, back_to_queue, changes, read_document, reading, transaction,
 };
-use crate::plan::Decision;
+
 use crate::run::{Conclusion, JobKey, RunId};
 use crate::store::{JobRow, RunRow, Transaction};
 use crate::workflow::has_deploy_steps;
@@ -23,6 +24,8 @@ pub enum Taken {
     Queued,
     /// It ended.
     Ended,
+    /// The machine that noticed has it, to ask its hosts what became of its deploy.
+    Asked,
 }
 
 /// A job that was taken from its machine.
@@ -43,9 +46,14 @@ impl Ledger {
     ///
     /// A machine that speaks up within `grace` after its lease lapsed keeps its job. Else, where
     /// nothing of the job can have run, it waits for another machine. What may have run is run again
-    /// only where the repository asks for that and the job deploys nothing; otherwise it ends as a
-    /// failure, and its run goes on from there.
-    pub async fn take_from_lost(&self, grace: Duration) -> Result<Vec<LostJob>, LedgerError> {
+    /// only where the repository asks for that and the job deploys nothing. A job with steps that
+    /// deploy becomes that of the machine `asker`, for the time of a lease: it is to ask the hosts
+    /// what became of the deploy. All others end as failures, and their runs go on from there.
+    pub async fn take_from_lost(
+        &self,
+        grace: Duration,
+        asker: (&str, Duration),
+    ) -> Result<Vec<LostJob>, LedgerError> {
         if !reading!(self, tx, tx.has_lapsed().await?)? {
             return Ok(Vec::new());
         }
@@ -53,7 +61,7 @@ impl Ledger {
         let lost = reading!(self, tx, tx.lost_jobs().await?)?;
         let mut taken = Vec::new();
         for job in lost {
-            taken.extend(self.take_from(&job).await?);
+            taken.extend(Box::pin(self.take_from(&job, asker)).await?);
         }
         if !taken.is_empty() {
             self.changed.notify_waiters();
@@ -61,7 +69,11 @@ impl Ledger {
         Ok(taken)
     }
 
-    async fn take_from(&self, seen: &JobRow) -> Result<Option<LostJob>, LedgerError> {
+    async fn take_from(
+        &self,
+        seen: &JobRow,
+        asker: (&str, Duration),
+    ) -> Result<Option<LostJob>, LedgerError> {
         let claimed = seen.claimed();
         transaction!(self, tx, {
             let mut run = self.locked(&mut tx, &seen.run).await?;
@@ -72,7 +84,7 @@ impl Ledger {
                 None => None,
                 Some(job) => {
                     let machine = job.machine.clone().unwrap_or_default();
-                    let taken = self.judge(&mut tx, &mut run, job).await?;
+                    let taken = self.judge(&mut tx, &mut run, job, asker).await?;
                     Some(LostJob {
                         run: claimed.run.clone(),
                         job: claimed.job,
@@ -89,6 +101,7 @@ impl Ledger {
         tx: &mut Transaction,
         run: &mut RunRow,
         mut job: JobRow,
+        (asker, lease): (&str, Duration),
     ) -> Result<Taken, LedgerError> {
         let has_begun = job.began_at.is_some();
         let is_wanted = job.cancel_level == 0;
@@ -97,7 +110,24 @@ impl Ledger {
             tx.update_job(&job).await?;
             return Ok(Taken::Queued);
         }
-        let deploys = has_begun && self.deploys(tx, run, &job).await?;
+        let (deploys, asks) = if has_begun {
+            self.deploys(tx, run, &job).await?
+        } else {
+            (false, false)
+        };
+        if asks {
+            let why = job.reason.take().unwrap_or_else(|| silent(&job));
+            job.reason = Some(why);
+            job.machine = Some(asker.to_owned());
+            job.disconnected_at = None;
+            job.losses += 1;
+            job.cancel_level = 0;
+            // Whoever has the number of this owner is nobody from here on.
+            job.fence.0 += 1;
+            tx.update_job(&job).await?;
+            tx.renew_lease(&job.claimed(), lease, false).await?;
+            return Ok(Taken::Asked);
+        }
         let is_asked_for = read_document(run)?.reruns_lost && job.losses < RERUNS;
         if is_asked_for && is_wanted && !deploys {
             back_to_queue(&mut job);
@@ -120,36 +150,37 @@ impl Ledger {
         Ok(Taken::Ended)
     }
 
-    /// Tells whether a job may have changed what runs on servers.
+    /// Tells whether a job may have changed what runs on servers, and whether these can be asked.
     async fn deploys(
         &self,
         tx: &mut Transaction,
         run: &RunRow,
         job: &JobRow,
-    ) -> Result<bool, LedgerError> {
-        if job.environment.is_some() {
-            return Ok(true);
-        }
+    ) -> Result<(bool, bool), LedgerError> {
         let jobs = tx.jobs_of(&run.id, run.attempt).await?;
-        let (_, decisions) = read_document(run)?
-            .replay(run.attempt, &changes(run, &jobs))
+        let document = read_document(run)?;
+        let plan = document
+            .plan_of(run.attempt, &changes(run, &jobs), job.job)
             .map_err(|why| LedgerError::Unplannable {
                 run: run.id.clone(),
                 why,
             })?;
-        Ok(decisions.iter().any(|decision| match decision {
-            Decision::Start(plan) if plan.key == job.job => plan.job().is_none_or(has_deploy_steps),
-            _ => false,
-        }))
+        let deploys = job.environment.is_some() || plan.job().is_none_or(has_deploy_steps);
+        Ok((deploys, can_ask(&plan) && !document.is_fork))
     }
+}
+
+/// Says what happened.
+fn silent(job: &JobRow) -> String {
+    let machine = job.machine.as_deref().unwrap_or_default();
+    format!(
+        "the machine `{machine}` lost communication with the database: verify that it runs and can reach it"
+    )
 }
 
 /// Says what happened, and what is to be done.
 fn why_lost(job: &JobRow, deploys: bool) -> String {
-    let machine = job.machine.as_deref().unwrap_or_default();
-    let mut why = format!(
-        "the machine `{machine}` lost communication with the database: verify that it runs and can reach it; "
-    );
+    let mut why = format!("{}; ", silent(job));
     why.push_str(if deploys {
         "a deploy is never run again by itself: `runner history` tells what became of it, and the next deploy ends what it left open"
     } else if job.losses > 0 {

@@ -191,6 +191,8 @@ pub struct TakenJob {
     pub environment: Option<String>,
     /// The labels of its `runs-on`.
     pub labels: Vec<String>,
+    /// Which job it is, unlike any other of any server: what its deploys carry.
+    pub origin: String,
     /// What the run is planned from.
     pub document: RunDocument,
     /// What happened in the run so far.
@@ -483,18 +485,31 @@ impl Ledger {
                     let jobs = tx.jobs_of(&run.id, run.attempt).await?;
                     let document = read_document(&run)?;
                     self.tell_of(&mut tx, &run, &document, &jobs).await?;
-                    let job = jobs.iter().find(|job| job.job == claimed.job);
-                    Some(TakenJob {
-                        repository: run.repository.clone(),
-                        name: job.map_or_else(String::new, |job| job.name.clone()),
-                        environment: job.and_then(|job| job.environment.clone()),
-                        labels: job.map_or_else(Vec::new, |job| job.labels.clone()),
-                        changes: changes(&run, &jobs),
-                        document,
-                        claimed,
-                    })
+                    Some(taken_job(&run, &jobs, document, claimed))
                 }
             }
+        })
+    }
+
+    /// Returns a job that this owner has, as [`Ledger::claim`] gave it.
+    pub async fn taken(&self, claimed: &ClaimedJob) -> Result<TakenJob, LedgerError> {
+        reading!(self, tx, {
+            self.owned(&mut tx, claimed).await?;
+            let run = tx.run(&claimed.run).await?;
+            let run = run.ok_or_else(|| LedgerError::NoRun(claimed.run.clone()))?;
+            let jobs = tx.jobs_of(&run.id, claimed.attempt).await?;
+            let document = read_document(&run)?;
+            taken_job(&run, &jobs, document, claimed.clone())
+        })
+    }
+
+    /// Records that the process of a job is gone, which is not over yet, and why.
+    pub async fn note_lost(&self, claimed: &ClaimedJob, why: &str) -> Result<(), LedgerError> {
+        transaction!(self, tx, {
+            self.locked(&mut tx, &claimed.run).await?;
+            let mut job = self.owned(&mut tx, claimed).await?;
+            job.reason = Some(why.to_owned());
+            tx.update_job(&job).await?;
         })
     }
 
@@ -659,6 +674,32 @@ impl Ledger {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
+    }
+}
+
+/// Returns what a machine is told of a job that it has.
+fn taken_job(
+    run: &RunRow,
+    jobs: &[JobRow],
+    document: RunDocument,
+    claimed: ClaimedJob,
+) -> TakenJob {
+    let job = jobs.iter().find(|job| job.job == claimed.job);
+    // Another server can have a run of this number; the moments tell them apart.
+    let began = job.and_then(|job| job.started_at).map_or(0, |at| at.0);
+    let origin = format!(
+        "{} run {} attempt {} job {} of {}/{}",
+        run.repository, run.id, run.attempt.0, claimed.job.0, run.created_at.0, began
+    );
+    TakenJob {
+        repository: run.repository.clone(),
+        name: job.map_or_else(String::new, |job| job.name.clone()),
+        environment: job.and_then(|job| job.environment.clone()),
+        labels: job.map_or_else(Vec::new, |job| job.labels.clone()),
+        origin,
+        changes: changes(run, jobs),
+        document,
+        claimed,
     }
 }
 

@@ -48,15 +48,16 @@ impl Ledger {
         let mut kinds = Vec::new();
         let is_lost = |job: &JobRow| {
             job.environment.is_some()
+                && job.deploy != Some(DeployOutcome::Stands)
                 && (job.conclusion == Some(Conclusion::Failure) || job.is_timed_out)
         };
         // Who cancels a deploy knows of it, unless it could not be undone.
         let deploy_failed = match run.deploy {
-            Some(DeployOutcome::UndoIncomplete) => true,
+            Some(DeployOutcome::UndoIncomplete | DeployOutcome::Unknown) => true,
             Some(DeployOutcome::Undone) => {
                 run.is_timed_out || run.conclusion == Some(Conclusion::Failure)
             }
-            None => jobs.iter().any(is_lost),
+            Some(DeployOutcome::Stands) | None => jobs.iter().any(is_lost),
         };
         if deploy_failed {
             kinds.push(NoticeKind::DeployFailed);

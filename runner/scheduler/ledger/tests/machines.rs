@@ -54,10 +54,24 @@ pub(super) async fn a_job_that_began_is_not_run_again_when_its_machine_is_lost(b
 pub(super) async fn a_machine_that_speaks_up_in_time_keeps_its_job(bench: Bench) {
     let run = bench.submit(&workflow(&job("one", ""))).await;
     let taken = bench.claim_and_lose(true).await;
-    assert!(bench.ledger.take_from_lost(LEASE).await.unwrap().is_empty());
+    assert!(
+        bench
+            .ledger
+            .take_from_lost(LEASE, ("asker", LEASE))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let hold = bench.ledger.hold_of(&taken.claimed).await.unwrap();
     assert!(hold.is_disconnected);
-    assert!(bench.ledger.take_from_lost(LEASE).await.unwrap().is_empty());
+    assert!(
+        bench
+            .ledger
+            .take_from_lost(LEASE, ("asker", LEASE))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     bench.ledger.renew(&taken.claimed, LEASE).await.unwrap();
     let hold = bench.ledger.hold_of(&taken.claimed).await.unwrap();
     assert!(!hold.is_disconnected);
@@ -76,25 +90,74 @@ pub(super) async fn a_lost_job_is_run_again_once_where_that_is_asked_for(bench: 
 }
 
 pub(super) async fn a_lost_job_that_deploys_is_never_run_again(bench: Bench) {
-    let deploys = [
-        job("one", "environment: production,"),
-        "  one: { runs-on: ubuntu-latest, steps: [{ uses: runner/ssh-deploy@v1 }, { uses: runner/promote@v1 }] }\n".to_owned(),
-    ];
-    for text in deploys {
-        let (event, mut run) = new_run(&workflow(&text), &text);
-        run.document.reruns_lost = true;
-        let added = bench
-            .ledger
-            .take_in(&event, None, &[run], &[])
-            .await
-            .unwrap();
-        bench.claim_and_lose(true).await;
-        assert_eq!(bench.reap().await, [Taken::Ended]);
-        assert_eq!(bench.state(&added[0]).await, "failure one=failure");
-        let (_, jobs) = bench.ledger.run(&added[0], None).await.unwrap();
-        let reason = jobs[0].reason.clone().unwrap();
-        assert!(reason.contains("runner history"), "{reason}");
-    }
+    let text = workflow(&job("one", "environment: production,"));
+    let run = bench.submit_again(&text).await;
+    bench.claim_and_lose(true).await;
+    assert_eq!(bench.reap().await, [Taken::Ended]);
+    assert_eq!(bench.state(&run).await, "failure one=failure");
+    let (_, jobs) = bench.ledger.run(&run, None).await.unwrap();
+    let reason = jobs[0].reason.clone().unwrap();
+    assert!(reason.contains("runner history"), "{reason}");
+}
+
+pub(super) async fn the_hosts_of_a_lost_job_are_asked_by_who_noticed_and_only_then_it_ends(
+    bench: Bench,
+) {
+    let text = workflow(
+        "  one: { runs-on: ubuntu-latest, steps: [{ uses: runner/ssh-deploy@v1 }, { uses: runner/promote@v1 }] }\n",
+    );
+    let run = bench.submit_again(&text).await;
+    let lost = bench.claim_and_lose(true).await;
+    // That it is cancelled meanwhile does not change what is true on the hosts.
+    bench.ledger.cancel(&run).await.unwrap();
+    assert_eq!(bench.reap().await, [Taken::Asked]);
+    assert!(bench.reap().await.is_empty());
+    assert_eq!(bench.claim().await.map(|taken| taken.name), None);
+    let running = bench.ledger.running("asker").await.unwrap();
+    let [job] = running.as_slice() else {
+        panic!("{running:?}")
+    };
+    assert!(job.is_lost() && job.cancel_level == 0);
+    let why = job.reason.clone().unwrap();
+    assert!(
+        why.starts_with("the machine `lost` lost communication"),
+        "{why}"
+    );
+    // It is the same job to the hosts, and the one that was lost is nobody any more.
+    let taken = bench.ledger.taken(&job.claimed()).await.unwrap();
+    assert_eq!(taken.origin, lost.origin);
+    assert!(taken.origin.contains(&format!("run {run} attempt 1 job 0")));
+    assert!(matches!(
+        bench.ledger.taken(&lost.claimed).await,
+        Err(LedgerError::Fenced { .. })
+    ));
+    let outcome = JobOutcome {
+        deploy: Some(DeployOutcome::Stands),
+        ..JobOutcome::without_run(Conclusion::Success, "it stands")
+    };
+    bench.ledger.finish(&job.claimed(), &outcome).await.unwrap();
+    let (row, jobs) = bench.ledger.run(&run, None).await.unwrap();
+    assert_eq!(row.deploy, Some(DeployOutcome::Stands));
+    assert_eq!(jobs[0].conclusion, Some(Conclusion::Success));
+    assert_eq!(jobs[0].losses, 1);
+}
+
+pub(super) async fn one_who_asks_and_is_lost_as_well_is_followed_by_another_one(bench: Bench) {
+    let text =
+        workflow("  one: { runs-on: ubuntu-latest, steps: [{ uses: runner/rollback@v1 }] }\n");
+    let run = bench.submit(&text).await;
+    bench.claim_and_lose(true).await;
+    let take = async |asker| {
+        let asker = (asker, Duration::ZERO);
+        let lost = bench.ledger.take_from_lost(Duration::ZERO, asker).await;
+        lost.unwrap().len()
+    };
+    assert_eq!(take("first").await, 1);
+    assert_eq!(take("second").await, 1);
+    assert!(bench.ledger.running("first").await.unwrap().is_empty());
+    let job = bench.ledger.running("second").await.unwrap().remove(0);
+    assert!(job.reason.as_deref().unwrap().contains("`lost`"), "{job:?}");
+    assert_eq!(bench.state(&run).await, "in_progress one=in_progress");
 }
 
 pub(super) async fn a_cancelled_job_whose_machine_is_lost_is_cancelled(bench: Bench) {

@@ -61,6 +61,8 @@ on_both! {
     a_machine_that_speaks_up_in_time_keeps_its_job,
     a_lost_job_is_run_again_once_where_that_is_asked_for,
     a_lost_job_that_deploys_is_never_run_again,
+    the_hosts_of_a_lost_job_are_asked_by_who_noticed_and_only_then_it_ends,
+    one_who_asks_and_is_lost_as_well_is_followed_by_another_one,
     a_cancelled_job_whose_machine_is_lost_is_cancelled,
     repositories_take_turns,
     what_a_machine_saw_that_is_behind_is_no_event,
@@ -156,7 +158,11 @@ impl Bench {
 
     /// Takes what can be taken from lost machines.
     async fn reap(&self) -> Vec<Taken> {
-        let lost = self.ledger.take_from_lost(Duration::ZERO).await.unwrap();
+        let lost = self
+            .ledger
+            .take_from_lost(Duration::ZERO, ("asker", LEASE))
+            .await
+            .unwrap();
         lost.into_iter().map(|job| job.taken).collect()
     }
 
