@@ -225,6 +225,7 @@ fn a_run_is_started_cancelled_and_run_again_by_who_may_do_it() {
     let started = json_of(&ask(&address, "POST", dispatches, &doer, &wanted), 201);
     assert_eq!(started["runs"], json!(["1"]));
     server.reached("1", "in_progress");
+    assert_eq!(server.state("1").unwrap()["actor"], "doer");
     assert_eq!(
         ask(&address, "POST", "/api/v1/runs/1/cancel", &doer, "").status,
         202

@@ -72,6 +72,8 @@ mod own_image;
 #[cfg(test)]
 mod pipelines;
 #[cfg(test)]
+mod pull_request;
+#[cfg(test)]
 mod reportify;
 #[cfg(test)]
 mod run;

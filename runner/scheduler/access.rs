@@ -45,6 +45,15 @@ impl AccessScope {
     }
 }
 
+/// Who shows a token that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The token's name.
+    pub name: String,
+    /// What it allows.
+    pub scope: AccessScope,
+}
+
 /// A token that was just made; this is the only time that it is there as a whole.
 pub struct NewToken {
     /// What its owner shows.
@@ -105,8 +114,8 @@ fn hash(secret: &str) -> String {
 }
 
 impl Ledger {
-    /// Returns what a token allows that somebody shows; none where it is none that counts.
-    pub async fn access(&self, shown: &str) -> Result<Option<AccessScope>, LedgerError> {
+    /// Returns who shows a token; none where it is none that counts.
+    pub async fn access(&self, shown: &str) -> Result<Option<Holder>, LedgerError> {
         let parts = shown
             .strip_prefix(BEGINNING)
             .and_then(|rest| rest.split_once('_'));
@@ -117,7 +126,11 @@ impl Ledger {
             return Ok(None);
         };
         let is_same: bool = hash(secret).as_bytes().ct_eq(row.hash.as_bytes()).into();
-        Ok(allowed_by(&row, self.now()).filter(|_| is_same))
+        let scope = allowed_by(&row, self.now()).filter(|_| is_same);
+        Ok(scope.map(|scope| Holder {
+            name: row.name,
+            scope,
+        }))
     }
 
     /// Tells whether there is a token of an administrator that counts.

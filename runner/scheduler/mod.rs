@@ -31,7 +31,7 @@ mod submit;
 mod vault;
 mod worker;
 
-pub use access::{AccessScope, NewToken, allowed_by, is_same_secret};
+pub use access::{AccessScope, Holder, NewToken, allowed_by, is_same_secret};
 pub use admission::{InputsError, dispatch_inputs, skip_reason};
 pub use check::{Button, Check, CheckId};
 pub use clearing::Clearing;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
-use super::guard::guard;
+use super::guard::{Asker, guard};
 use super::log::{self, Place, log_of};
 use super::problem::Problem;
 use super::{Site, pages};
@@ -424,6 +424,7 @@ struct ApproveBody {
 /// `POST /api/v1/runs/RUN/approve`.
 async fn approve(
     State(site): State<Arc<Site>>,
+    Extension(Asker(by)): Extension<Asker>,
     run: Segments<String>,
     headers: HeaderMap,
     given: Given,
@@ -431,7 +432,7 @@ async fn approve(
     let run = RunId(segments(run)?);
     let asked: ApproveBody = body(&headers, given)?;
     site.ledger
-        .approve(&run, "api", asked.commit.as_deref())
+        .approve(&run, &by, asked.commit.as_deref())
         .await?;
     Ok((StatusCode::ACCEPTED, axum::Json(json!({ "id": run }))).into_response())
 }
@@ -485,6 +486,7 @@ struct DispatchBody {
 /// `POST /api/v1/repositories/OWNER/NAME/dispatches`.
 async fn dispatched(
     State(site): State<Arc<Site>>,
+    Extension(Asker(actor)): Extension<Asker>,
     repository: Segments<(String, String)>,
     headers: HeaderMap,
     given: Given,
@@ -513,7 +515,7 @@ async fn dispatched(
             .git_ref
             .unwrap_or_else(|| repository.default_branch.clone()),
         inputs,
-        actor: "api".to_owned(),
+        actor,
     };
     let submitted = dispatch(&site.ledger, repository, &wanted).await?;
     if submitted.runs.is_empty() {

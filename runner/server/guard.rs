@@ -18,7 +18,14 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Site;
 use super::problem::Problem;
-use crate::scheduler::{AccessScope, LedgerError, is_same_secret};
+use crate::scheduler::{AccessScope, Holder, LedgerError, is_same_secret};
+
+/// Who the holder of the token is that `runner.toml` names.
+const OWN_TOKEN: &str = "server.token";
+
+/// Who asks: the name of the token that the request showed.
+#[derive(Debug, Clone)]
+pub(super) struct Asker(pub(super) String);
 
 /// What a request showed.
 enum Shown {
@@ -32,12 +39,17 @@ enum Shown {
 pub(super) async fn guard(
     State((site, needed)): State<(Arc<Site>, AccessScope)>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    match refusal(&site, needed, peer, request.headers()).await {
-        None => next.run(request).await,
-        Some((problem, is_unknown)) => {
+    match asker(&site, needed, peer, request.headers()).await {
+        Ok(asker) => {
+            if let Some(asker) = asker {
+                request.extensions_mut().insert(asker);
+            }
+            next.run(request).await
+        }
+        Err((problem, is_unknown)) => {
             let mut answer = problem.into_response();
             if is_unknown {
                 let challenge =
@@ -54,15 +66,16 @@ pub(super) async fn guard(
     }
 }
 
-/// Returns why a request is refused, and whether that is since nobody knows who asks.
-async fn refusal(
+/// Returns who asks, if they showed a token; or why they are refused, and whether that is since
+/// nobody knows who they are.
+async fn asker(
     site: &Site,
     needed: AccessScope,
     peer: SocketAddr,
     headers: &HeaderMap,
-) -> Option<(Problem, bool)> {
-    let refused = |status, words: &str| Some((Problem::new(status, words), false));
-    let unknown = |words: &str| Some((Problem::new(StatusCode::UNAUTHORIZED, words), true));
+) -> Result<Option<Asker>, (Problem, bool)> {
+    let refused = |status, words: &str| Err((Problem::new(status, words), false));
+    let unknown = |words: &str| Err((Problem::new(StatusCode::UNAUTHORIZED, words), true));
     let is_reading = needed == AccessScope::Read;
     let token = match shown(headers) {
         Some(Shown::Bearer(token)) => token,
@@ -79,37 +92,40 @@ async fn refusal(
         }
         None => {
             return match is_open(site).await {
-                Ok(true) if is_from_here(peer, headers) => None,
+                Ok(true) if is_from_here(peer, headers) => Ok(None),
                 Ok(true) => refused(
                     StatusCode::FORBIDDEN,
                     "these pages are for this machine alone until there is a token of an administrator: runner token create NAME --scope admin",
                 ),
                 Ok(false) => unknown("a token is wanted"),
-                Err(error) => Some((error.into(), false)),
+                Err(error) => Err((error.into(), false)),
             };
         }
     };
-    match allowed(site, &token).await {
-        Err(error) => Some((error.into(), false)),
+    match holder(site, &token).await {
+        Err(error) => Err((error.into(), false)),
         Ok(None) => unknown("the token is not known, was revoked, or has expired"),
-        Ok(Some(scope)) if scope < needed => refused(
+        Ok(Some(holder)) if holder.scope < needed => refused(
             StatusCode::FORBIDDEN,
             &format!(
                 "the token allows `{}`, and this wants `{}`",
-                scope.as_str(),
+                holder.scope.as_str(),
                 needed.as_str()
             ),
         ),
-        Ok(Some(_)) => None,
+        Ok(Some(holder)) => Ok(Some(Asker(holder.name))),
     }
 }
 
-/// Returns what a token allows that somebody shows.
-async fn allowed(site: &Site, token: &str) -> Result<Option<AccessScope>, LedgerError> {
+/// Returns who shows a token.
+async fn holder(site: &Site, token: &str) -> Result<Option<Holder>, LedgerError> {
     if let Some(own) = &site.token
         && is_same_secret(token, own)
     {
-        return Ok(Some(AccessScope::Admin));
+        return Ok(Some(Holder {
+            name: OWN_TOKEN.to_owned(),
+            scope: AccessScope::Admin,
+        }));
     }
     site.ledger.access(token).await
 }

@@ -140,16 +140,27 @@ fn with_app_deliveries(openapi: &Path, folder: &Path) -> PathBuf {
 pub(crate) struct Emulate {
     program: Program,
     repository: String,
+    /// Who owns the repository, or somebody else.
+    token: &'static str,
 }
+
+/// Who has no repository here until there is a fork.
+pub(crate) const OTHER: &str = "eve";
 
 impl Emulate {
     /// Starts it with one empty repository; `None`, with a word, where npm cannot install it.
     pub(crate) fn start(repository: &str) -> Option<Self> {
         let (owner, name) = repository.split_once('/').unwrap();
         let seed = json!({
-            "tokens": {"tok_admin": {"login": owner, "scopes": ["repo", "admin:repo_hook"]}},
+            "tokens": {
+                "tok_admin": {"login": owner, "scopes": ["repo", "admin:repo_hook"]},
+                "tok_other": {"login": OTHER, "scopes": ["repo"]},
+            },
             "github": {
-                "users": [{"login": owner, "name": "Tess", "email": "t@example.com"}],
+                "users": [
+                    {"login": owner, "name": "Tess", "email": "t@example.com"},
+                    {"login": OTHER, "name": "Eve", "email": "eve@example.com"},
+                ],
                 "repos": [{"owner": owner, "name": name, "auto_init": true}],
             },
         });
@@ -171,6 +182,7 @@ impl Emulate {
         Some(Self {
             program,
             repository: repository.to_owned(),
+            token: "tok_admin",
         })
     }
 
@@ -179,7 +191,7 @@ impl Emulate {
         let path = format!("/repos/{}/{route}", self.repository);
         let headers = [
             ("Content-Type", "application/json"),
-            ("Authorization", "Bearer tok_admin"),
+            ("Authorization", &format!("Bearer {}", self.token)),
         ];
         let body = body.to_string();
         let answer = request(
@@ -206,15 +218,45 @@ impl Emulate {
     ///
     /// It makes objects as git does, so that the commits have the same names there.
     pub(crate) fn push(&self, tree: &Path) -> String {
+        let head = self.copy(tree);
+        let body = json!({"sha": head, "force": true});
+        self.ask("PATCH", "git/refs/heads/main", &body);
+        head
+    }
+
+    /// Gives it a commit of a working tree as a branch that it does not have.
+    pub(crate) fn branch(&self, tree: &Path, name: &str) -> String {
+        let head = self.copy(tree);
+        let body = json!({"ref": format!("refs/heads/{name}"), "sha": head});
+        self.ask("POST", "git/refs", &body);
+        head
+    }
+
+    fn copy(&self, tree: &Path) -> String {
         let git = |arguments: &[&str]| git(tree, arguments);
         let list = git(&["rev-list", "--reverse", "HEAD"]);
         for commit in list.lines() {
             self.copy_commit(tree, commit);
         }
-        let head = git(&["rev-parse", "HEAD"]).trim().to_owned();
-        let body = json!({"sha": head, "force": true});
-        self.ask("PATCH", "git/refs/heads/main", &body);
-        head
+        git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// Does something in a fork of the repository, which is somebody else's.
+    pub(crate) fn in_fork<T>(&mut self, work: impl FnOnce(&Self) -> T) -> T {
+        let (owned, name) = (self.repository.clone(), self.repository.split_once('/'));
+        let fork = format!("{OTHER}/{}", name.unwrap().1);
+        self.token = "tok_other";
+        self.ask("POST", "forks", &json!({}));
+        self.repository = fork;
+        let done = work(self);
+        (self.repository, self.token) = (owned, "tok_admin");
+        done
+    }
+
+    /// Opens a pull request from a branch, or `OWNER:BRANCH` of a fork, to `main`; returns its number.
+    pub(crate) fn pull_request(&self, head: &str, title: &str) -> u64 {
+        let body = json!({"title": title, "head": head, "base": "main"});
+        self.ask("POST", "pulls", &body)["number"].as_u64().unwrap()
     }
 
     /// Publishes a release of a tag.
