@@ -127,7 +127,7 @@ fn a_job_that_ends_on_a_full_disk_ends_as_it_did_and_nothing_is_corrupt() {
         return;
     };
     let text = format!(
-        "on: push\njobs:\n  one:\n    runs-on: ubuntu-latest\n    steps:\n      - run: |\n          echo began > {0}/began\n          while [ ! -e {0}/go ]; do sleep 0.1; done\n          for i in $(seq 1 2000); do echo \"a line that finds no room $i\"; done\n          echo done > {0}/done\n",
+        "on: push\njobs:\n  one:\n    runs-on: ubuntu-latest\n    steps:\n      - run: |\n          echo began > {0}/began\n          while [ ! -e {0}/go ]; do sleep 0.1; done\n          for i in $(seq 1 2000); do echo \"a line that finds no room $i\"; done\n          echo printed > {0}/printed\n          while [ ! -e {0}/more ]; do sleep 0.1; done\n          echo \"a line that finds room again\"\n          echo freed > {0}/freed\n          while [ ! -e {0}/full ]; do sleep 0.1; done\n          for i in $(seq 1 1000); do echo \"a line at the end $i\"; done\n          echo done > {0}/done\n",
         server.path().display(),
     );
     server.write("tree/pipelines/held.yml", &text);
@@ -138,6 +138,20 @@ fn a_job_that_ends_on_a_full_disk_ends_as_it_did_and_nothing_is_corrupt() {
     server.wait_for("the job to begin", || began.exists().then_some(()));
     disk.fill(0);
     server.go();
+    let appears = |name: &str| {
+        let file = server.path().join(name);
+        server.wait_for(name, || file.exists().then_some(()));
+    };
+    appears("printed");
+    // Between two steps of the story there is room for a while.
+    disk.free();
+    server.write("more", "");
+    let logged = |words: &str| server.ask(&["runs", "logs", "1"]).contains(words);
+    server.wait_for("the line that finds room", || {
+        logged("a line that finds room again").then_some(())
+    });
+    disk.fill(0);
+    server.write("full", "");
     let done = server.path().join("done");
     server.wait_for("the job to end", || done.exists().then_some(()));
     // Its process is gone, and its end stands behind its events though there was no room for these.
@@ -155,7 +169,35 @@ fn a_job_that_ends_on_a_full_disk_ends_as_it_did_and_nothing_is_corrupt() {
         let read: Result<serde_json::Value, _> = serde_json::from_str(line);
         assert!(read.is_ok(), "{line}");
     }
+    everything_is_there_or_missed(&server.ask(&["runs", "logs", "1"]));
     server.push("after it");
     assert_eq!(server.ended("2")["conclusion"], "success");
     server.stop();
+}
+
+/// Asserts that marks stand in the place of what found no room, and count it rightly.
+fn everything_is_there_or_missed(log: &str) {
+    let (before, after) = log
+        .split_once("a line that finds room again")
+        .unwrap_or_else(|| panic!("{log}"));
+    for (part, words, printed) in [
+        (before, "a line that finds no room ", 2_000),
+        (after, "a line at the end ", 1_000),
+    ] {
+        let (mut seen, mut marks) = (0, 0);
+        for line in part.lines() {
+            if let Some((_, number)) = line.split_once(words) {
+                seen += 1;
+                assert_eq!(number.parse(), Ok(seen), "{part}");
+            } else if let Some((_, what)) =
+                line.split_once("missing here, since the disk was full: ")
+            {
+                let missed = what.split_once(" line").map_or("0", |(count, _)| count);
+                let missed: usize = missed.parse().unwrap();
+                seen += missed;
+                marks += 1;
+            }
+        }
+        assert!(seen == printed && marks > 0, "{seen} {marks} {part}");
+    }
 }

@@ -16,7 +16,7 @@ use super::lease::end_without_lease;
 use super::ledger::JobOutcome;
 use super::order::{Asks, FORMAT, WrittenOrder};
 use super::secrets::job_secrets;
-use super::spool::{Spool, SpoolWriter, write_end};
+use super::spool::{Spool, SpoolWriter};
 use crate::engine::{ActionRegistry, EngineOptions, JobOrder, JobReport, Labels, run_job};
 use crate::expression::{Object, Value};
 use crate::git::Mirror;
@@ -103,8 +103,8 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
     let mut outcome = match plan_of(&order) {
         _ if is_late => JobOutcome::without_run(Conclusion::Failure, LAPSED),
         Ok(plan) => match &order.asks {
-            None => run_plan(&order, plan, around, masker, writer).await,
-            Some(asks) => ask_hosts((&order, asks), &plan, around, masker, writer).await,
+            None => run_plan(&order, plan, around, masker, writer.clone()).await,
+            Some(asks) => ask_hosts((&order, asks), &plan, around, masker, writer.clone()).await,
         },
         Err(reason) => JobOutcome::without_run(Conclusion::Failure, reason),
     };
@@ -116,7 +116,7 @@ pub async fn run_ordered(order: &[u8], around: JobSurroundings) -> Result<(), Jo
         outcome.conclusion = Conclusion::Failure;
         outcome.reason = Some(LAPSED.to_owned());
     }
-    write_end(&spool, &outcome).map_err(JobProcessError::Spool)
+    writer.end(&outcome).map_err(JobProcessError::Spool)
 }
 
 fn plan_of(order: &WrittenOrder) -> Result<Box<JobPlan>, String> {

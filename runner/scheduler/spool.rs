@@ -8,9 +8,11 @@
 //! that nobody may begin any more, so a process that comes late ends at once
 //! (`docs/decisions/0009-a-lock-says-whether-a-job-lives.md`).
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -18,8 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::Findings;
 use super::ledger::JobOutcome;
+use crate::mask::Masked;
 use crate::report::Reporter;
-use crate::run::{Attempt, Conclusion, DeployOutcome, Envelope, Fence, RunEvent, RunId, Timestamp};
+use crate::run::{
+    Attempt, Conclusion, DeployOutcome, Envelope, Fence, JobKey, RunEvent, RunId, Stream, Timestamp,
+};
 use crate::store::{ClaimedJob, crash_point};
 
 /// What a server writes so that nobody begins any more.
@@ -308,6 +313,10 @@ const TAIL: u64 = 4 * 1024 * 1024;
 /// What is kept free for the end of a job, in bytes.
 const RESERVE: i64 = 64 * 1024;
 
+/// How many places are told apart at which something is missing: the marks must find room in the
+/// reserve.
+const MAX_MARKS: usize = 100;
+
 /// How often the end of a job is written on a disk that is full, and the time in between: ten
 /// minutes in all.
 const END_TRIES: u32 = 600;
@@ -339,14 +348,63 @@ fn append(file: &mut File, line: &SpoolLine) -> io::Result<()> {
     written
 }
 
-/// Writes the events of a job into its spool.
+/// What a step left that found no room.
 #[derive(Debug)]
-pub(super) struct SpoolWriter {
+struct Lost {
+    job: JobKey,
+    step: u32,
+    lines: u64,
+    /// What else happened: starts and ends of steps, annotations, summaries.
+    events: u64,
+    is_full: bool,
+}
+
+impl Lost {
+    /// Says it where the lines would stand.
+    fn mark(&self) -> RunEvent {
+        let word = Masked::from_static;
+        let mut parts = vec![word(if self.is_full {
+            "missing here, since the disk was full:"
+        } else {
+            "missing here, since it could not be written:"
+        })];
+        if self.lines > 0 {
+            let lines = if self.lines == 1 { "line" } else { "lines" };
+            parts.extend([Masked::from(self.lines), word(lines)]);
+        }
+        if self.events > 0 {
+            parts.extend((self.lines > 0).then(|| word("and")));
+            let events = if self.events == 1 { "event" } else { "events" };
+            parts.extend([Masked::from(self.events), word(events)]);
+        }
+        // The end of the line, without a space before it.
+        let text = Masked::join(&parts, " ");
+        let text = Masked::join([&text, &word("\n")], "");
+        RunEvent::Output {
+            job: self.job,
+            step: self.step,
+            stream: Stream::Runner,
+            text,
+        }
+    }
+}
+
+/// Writes the events of a job into its spool, and at last its end; clones share it.
+///
+/// What finds no room is lost, and a mark stands in its place as soon as there is room again, at the
+/// latest before the end. Nothing is written before the mark, so that the order is true.
+#[derive(Debug, Clone)]
+pub(super) struct SpoolWriter(Arc<Mutex<Writing>>);
+
+#[derive(Debug)]
+struct Writing {
     file: File,
+    spool: Spool,
     run: RunId,
     attempt: Attempt,
     fence: Fence,
     seq: u64,
+    lost: VecDeque<Lost>,
 }
 
 impl SpoolWriter {
@@ -358,27 +416,66 @@ impl SpoolWriter {
             .append(true)
             .open(spool.events())?;
         spool.keep_reserve();
-        Ok(Self {
+        Ok(Self(Arc::new(Mutex::new(Writing {
             file,
+            spool: spool.clone(),
             run: claimed.run.clone(),
             attempt: claimed.attempt,
             fence: claimed.fence,
             seq: 0,
-        })
+            lost: VecDeque::new(),
+        }))))
     }
 
     /// Returns a writer that goes on behind what a process wrote that is gone.
     pub(super) fn resume(spool: &Spool, claimed: &ClaimedJob) -> io::Result<Self> {
-        let mut writer = Self::open(spool, claimed)?;
-        let length = writer.file.metadata()?.len();
-        writer
-            .file
+        let writer = Self::open(spool, claimed)?;
+        writer.writing().go_on()?;
+        Ok(writer)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the end of the job behind its events, for good: it is on the disk when this returns.
+    pub(super) fn end(&self, outcome: &JobOutcome) -> io::Result<()> {
+        crash_point("before the end of a job is written");
+        let mut writing = self.writing();
+        let mut left = END_TRIES;
+        loop {
+            let written = writing
+                .marks()
+                .and_then(|()| writing.write(&SpoolLine::End(outcome.into())))
+                .and_then(|()| writing.file.sync_all());
+            match written {
+                // A full disk is the time at which it must be known how a deploy ended.
+                Err(error) if is_full(&error) && left > 0 => {
+                    left -= 1;
+                    if fs::remove_file(writing.spool.reserve()).is_err() {
+                        std::thread::park_timeout(END_PAUSE);
+                    }
+                }
+                written => break written?,
+            }
+        }
+        drop(fs::remove_file(writing.spool.reserve()));
+        crash_point("after the end of a job is written");
+        Ok(())
+    }
+}
+
+impl Writing {
+    /// Goes on behind what a process wrote that is gone.
+    fn go_on(&mut self) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        self.file
             .seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
         let mut tail = Vec::new();
-        writer.file.read_to_end(&mut tail)?;
+        self.file.read_to_end(&mut tail)?;
         if tail.last().is_some_and(|byte| *byte != b'\n') {
             // What it left half would take the next line with it.
-            writer.file.write_all(b"\n")?;
+            self.file.write_all(b"\n")?;
         }
         let numbers = tail.split(|byte| *byte == b'\n').filter_map(|line| {
             match serde_json::from_slice(line) {
@@ -386,58 +483,73 @@ impl SpoolWriter {
                 _ => None,
             }
         });
-        writer.seq = numbers.max().map_or(0, |last| last + 1);
-        Ok(writer)
+        self.seq = numbers.max().map_or(0, |last| last + 1);
+        Ok(())
     }
 
     fn write(&mut self, line: &SpoolLine) -> io::Result<()> {
         append(&mut self.file, line)
     }
+
+    fn event(&mut self, event: RunEvent) -> io::Result<()> {
+        let mut envelope = Envelope::new(self.run.clone(), self.attempt, self.fence, now(), event);
+        envelope.seq = self.seq;
+        self.seq += 1;
+        self.write(&SpoolLine::Event(envelope))
+    }
+
+    /// Writes what is lost in its place.
+    fn marks(&mut self) -> io::Result<()> {
+        while let Some(lost) = self.lost.front() {
+            let mark = lost.mark();
+            self.event(mark)?;
+            self.lost.pop_front();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: &RunEvent) {
+        let written = self.marks().and_then(|()| self.event(event.clone()));
+        let Err(error) = written else { return };
+        if self.lost.is_empty() {
+            tracing::error!(%error, "an event could not be written, and maybe more behind it");
+        }
+        self.lose(event, is_full(&error));
+    }
+
+    fn lose(&mut self, event: &RunEvent, is_full: bool) {
+        let (step, lines) = match event {
+            RunEvent::Output { step, text, .. } => (*step, text.as_str().lines().count()),
+            RunEvent::StepStarted { step, .. }
+            | RunEvent::StepFinished { step, .. }
+            | RunEvent::Annotation { step, .. }
+            | RunEvent::Summary { step, .. } => (*step, 0),
+            _ => (0, 0),
+        };
+        let Some(job) = event.job() else { return };
+        let lines = u64::try_from(lines).unwrap_or(u64::MAX);
+        let events = u64::from(!matches!(event, RunEvent::Output { .. }));
+        let is_many = self.lost.len() >= MAX_MARKS;
+        match self.lost.back_mut() {
+            Some(last) if last.step == step || is_many => {
+                last.lines += lines;
+                last.events += events;
+            }
+            _ => self.lost.push_back(Lost {
+                job,
+                step,
+                lines,
+                events,
+                is_full,
+            }),
+        }
+    }
 }
 
 impl Reporter for SpoolWriter {
     fn report(&mut self, event: &RunEvent) {
-        let mut envelope = Envelope::new(
-            self.run.clone(),
-            self.attempt,
-            self.fence,
-            now(),
-            event.clone(),
-        );
-        envelope.seq = self.seq;
-        self.seq += 1;
-        if let Err(error) = self.write(&SpoolLine::Event(envelope)) {
-            tracing::error!(%error, "an event could not be written");
-        }
+        self.writing().take(event);
     }
-}
-
-/// Writes the end of a job behind its events, for good: it is on the disk when this returns.
-pub(super) fn write_end(spool: &Spool, outcome: &JobOutcome) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .append(true)
-        .open(spool.events())?;
-    let line = SpoolLine::End(outcome.into());
-    crash_point("before the end of a job is written");
-    let mut left = END_TRIES;
-    loop {
-        let written = append(&mut file, &line).and_then(|()| file.sync_all());
-        match written {
-            // A full disk is the time at which it must be known how a deploy ended.
-            Err(error) if is_full(&error) && left > 0 => {
-                left -= 1;
-                if fs::remove_file(spool.reserve()).is_err() {
-                    std::thread::park_timeout(END_PAUSE);
-                }
-            }
-            written => break written?,
-        }
-    }
-    drop(fs::remove_file(spool.reserve()));
-    crash_point("after the end of a job is written");
-    Ok(())
 }
 
 /// Returns the time by this machine's clock.
