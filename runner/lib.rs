@@ -22,4 +22,5 @@ pub mod scheduler;
 pub mod server;
 pub mod ssh;
 pub mod store;
+pub mod telemetry;
 pub mod trigger;

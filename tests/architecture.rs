@@ -13,7 +13,14 @@ const FLOORS: &[(u32, &[&str])] = &[
     (
         4,
         &[
-            "process", "git", "ssh", "docker", "github", "notify", "store",
+            "process",
+            "git",
+            "ssh",
+            "docker",
+            "github",
+            "notify",
+            "store",
+            "telemetry",
         ],
     ),
     (5, &["executor", "deploy"]),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::collector::{Collector, Span, assert_tree};
 use crate::support::doubles::Emulate;
 use crate::support::github::{GitHub, TOKEN};
 use crate::support::project::address;
@@ -29,12 +30,14 @@ fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The application beside a server of ours, and two doubles of GitHub: one signs, one is told.
+/// The application beside a server of ours, and two doubles of GitHub: one signs, one is told. A
+/// collector is told of the runs.
 struct Scene {
     sandbox: &'static Sandbox,
     server: Server,
     github: GitHub,
     emulate: Emulate,
+    collector: Collector,
 }
 
 impl Scene {
@@ -42,6 +45,7 @@ impl Scene {
         let sandbox = Sandbox::up(&[SERVER]);
         sandbox.clean(SERVER);
         let github = GitHub::start();
+        let collector = Collector::start();
         let server = Server::new(&[]).polls("1h");
         let project = server.path().join("reportify");
         succeed(
@@ -79,12 +83,14 @@ impl Scene {
                 sandbox.value("SANDBOX_CA"),
                 address(SERVER),
             ))
+            .configure(&format!("[telemetry]\nendpoint = \"{}\"\n", collector.url()))
             .configure_server("public-url = \"https://ci.example.com\"\n");
         let scene = Self {
             sandbox,
             server,
             github,
             emulate,
+            collector,
         };
         let bare = scene.server.path().join("bare.git");
         scene.git(&["remote", "add", "origin", &bare.display().to_string()]);
@@ -153,6 +159,30 @@ impl Scene {
         });
     }
 
+    /// Waits until a run is told of with its deploy, and returns its spans and those of the phases.
+    fn traced(&self, run: &str) -> (Vec<Span>, Vec<Span>) {
+        let spans = self.server.wait_for("the trace", || {
+            let spans = self.collector.run(run)?;
+            let is_told = |span: &Span| !span.text("runner.deploy.phase").is_empty();
+            spans.iter().any(is_told).then_some(spans)
+        });
+        assert_tree(&spans);
+        let mut phases = spans.clone();
+        phases.retain(|span| !span.text("runner.deploy.phase").is_empty());
+        for phase in &phases {
+            assert_eq!(phase.text("server.address"), address(SERVER), "{phase:?}");
+            // It lies in a step, and that in a job of the run.
+            let above = |span: &Span| {
+                let above = spans.iter().find(|of| Some(&of.id) == span.parent.as_ref());
+                above.unwrap().clone()
+            };
+            let job = above(&above(phase));
+            assert_eq!(job.text("cicd.pipeline.task.type"), "deploy", "{job:?}");
+            assert!(above(&job).parent.is_none(), "{phase:?}");
+        }
+        (spans, phases)
+    }
+
     fn serves(&self, release: &str) {
         succeed(
             Command::new(fixture("fixtures/reportify/bin/flows"))
@@ -191,6 +221,12 @@ fn a_signed_webhook_deploys_a_release_and_a_broken_one_is_put_back() {
     let (_, success) = success.expect("a deployment status with the URL of the environment");
     assert_eq!(success["log_url"], "https://ci.example.com/runs/1");
 
+    let (_, phases) = scene.traced("1");
+    for phase in ["booted", "healthy", "switched", "finished"] {
+        let is_it = |span: &Span| span.name == phase && span.error.is_none();
+        assert!(phases.iter().any(is_it), "{phase}: {phases:#?}");
+    }
+
     let flows = scene.project().join("bin/flows");
     let text = fs::read_to_string(&flows).unwrap();
     let red = text.replacen("ask 200 /stats\n", "ask 200 /stats\nask 200 /figures\n", 1);
@@ -203,6 +239,13 @@ fn a_signed_webhook_deploys_a_release_and_a_broken_one_is_put_back() {
     scene.deployed("2 failure");
     let states = scene.github.deployment_states();
     assert!(!states.contains(&"1 inactive".to_owned()), "{states:?}");
+    let (spans, phases) = scene.traced("2");
+    let root = spans.iter().find(|span| span.parent.is_none()).unwrap();
+    assert_eq!(root.text("error.type"), "deploy_undone");
+    assert!(
+        phases.iter().any(|span| span.name.starts_with("undo ")),
+        "{phases:#?}"
+    );
     scene.serves(&good);
     scene.server.stop();
 }

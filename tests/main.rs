@@ -90,4 +90,6 @@ mod ssh;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod verbs;

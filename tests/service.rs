@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::collector::Collector;
+use crate::support::github::{GitHub, TOKEN};
 use crate::support::server::{Server, interrupt};
 
 #[test]
@@ -79,6 +81,19 @@ fn the_service_manager_hears_that_it_is_ready_lives_and_stops() {
     assert!(child.wait().unwrap().success());
 }
 
+/// Reads what the doctor found, and returns what it says of a subject.
+fn read(output: &Output, code: i32) -> impl Fn(&str) -> String + use<> {
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{words}");
+    let found: serde_json::Value = serde_json::from_str(&words).unwrap();
+    let checks = found["checks"].as_array().unwrap().clone();
+    move |subject: &str| {
+        let check = checks.iter().find(|check| check["subject"] == subject);
+        let check = check.unwrap_or_else(|| panic!("no {subject}: {words}"));
+        format!("{} {}", check["level"], check["message"])
+    }
+}
+
 #[test]
 fn doctor_says_what_a_server_lacks() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -86,15 +101,7 @@ fn doctor_says_what_a_server_lacks() {
     let mut server = Server::new(&[]);
     let checks = |server: &Server, code: i32| {
         let output = server.run(&["doctor", "--serve", "--format", "json"]);
-        let words = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{words}");
-        let found: serde_json::Value = serde_json::from_str(&words).unwrap();
-        let checks = found["checks"].as_array().unwrap().clone();
-        move |subject: &str| {
-            let check = checks.iter().find(|check| check["subject"] == subject);
-            let check = check.unwrap_or_else(|| panic!("no {subject}: {words}"));
-            format!("{} {}", check["level"], check["message"])
-        }
+        read(&output, code)
     };
     let said = checks(&server, 0);
     assert!(said("database").contains("the first start makes it"));
@@ -115,4 +122,63 @@ fn doctor_says_what_a_server_lacks() {
     assert!(said("data").contains("everybody on this machine may look"));
     assert!(said("disk").contains("less than `min-free`"));
     assert!(said("events").contains("but nothing listens"));
+}
+
+#[test]
+fn doctor_asks_github_and_looks_at_the_server_from_outside() {
+    let github = GitHub::start();
+    let collector = Collector::start();
+    let mut server = Server::new(&[])
+        .configure(&github.configuration())
+        .configure(&format!(
+            "webhook-secrets = [{{ file = \"hook\" }}]\n[telemetry]\nendpoint = \"{}\"\n",
+            collector.url()
+        ))
+        .configure_server("");
+    server.write("hook", "secret");
+    server.start_with(&[("GITHUB_TEST_TOKEN", TOKEN)]);
+    let listens = format!("listen = \"{}\"", server.address());
+    let seen = format!("{listens}\npublic-url = \"http://{}\"", server.address());
+    let config = fs::read_to_string(server.path().join("runner.toml")).unwrap();
+    server.write(
+        "seen.toml",
+        &config.replace("listen = \"127.0.0.1:0\"", &seen),
+    );
+    let checks = |token: &str, code: i32| {
+        let mut command = server.command(&["doctor", "--serve", "--format", "json"]);
+        command
+            .args(["--config", "seen.toml"])
+            .env("GITHUB_TEST_TOKEN", token);
+        read(&command.output().unwrap(), code)
+    };
+    let said = checks(TOKEN, 0);
+    assert!(said("token").contains("the token is good with `repo, workflow`"));
+    assert!(said("clock").starts_with("\"ok\""), "{}", said("clock"));
+    assert!(said("public-url").contains("answers: ok"));
+    assert!(said("events").contains("webhooks are taken"));
+    assert!(said("telemetry").starts_with("\"ok\""));
+    github.runs_ahead(3_600);
+    github.allows_only_reading();
+    collector.refuse(Some(401));
+    let said = checks(TOKEN, 0);
+    assert!(said("clock").contains(" s beside that of http://127.0.0.1:"));
+    assert!(
+        said("token").starts_with("\"warning\"") && said("token").contains("cannot post statuses")
+    );
+    assert!(said("telemetry").starts_with("\"warning\"") && said("telemetry").contains("401"));
+    let said = checks("ghp_another", 5);
+    assert!(said("token").contains("the token is refused"));
+    drop(github);
+    server.stop();
+    let mut command = server.command(&["doctor", "--serve", "--format", "json"]);
+    command.args(["--config", "seen.toml"]);
+    let said = read(
+        &command.env("GITHUB_TEST_TOKEN", TOKEN).output().unwrap(),
+        5,
+    );
+    assert!(said("token").contains("does not answer"));
+    assert!(
+        said("public-url").starts_with("\"warning\"")
+            && said("public-url").contains("does not answer from here")
+    );
 }

@@ -155,9 +155,9 @@ pub(super) struct RunArguments {
     /// Show debug lines
     #[arg(long)]
     pub(super) debug: bool,
-    /// Show the run beside its commit: a status on GitHub, with the token in `GITHUB_TOKEN`
+    /// Tell somebody of the run: GitHub, or a collector of traces; may be given more than once
     #[arg(long, value_name = "WHERE", value_enum)]
-    pub(super) report: Option<ReportTo>,
+    pub(super) report: Vec<ReportTo>,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,

@@ -25,6 +25,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod stop;
+mod trace;
 
 use clap::Parser as _;
 

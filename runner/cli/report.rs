@@ -1,4 +1,5 @@
-//! `--report github`: a run that is started by hand is shown beside its commit, as one of a server is.
+//! `--report`: who is told of a run that is started by hand: GitHub, which shows it beside its commit as one
+//! of a server, or a collector of OpenTelemetry.
 
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub(super) enum ReportTo {
     /// GitHub, by a status of the commit; the token comes from `GITHUB_TOKEN`.
     #[value(name = "github")]
     GitHub,
+    /// A collector of OpenTelemetry, by OTLP over HTTP; `OTEL_EXPORTER_OTLP_ENDPOINT` says where
+    #[value(name = "otlp")]
+    Otlp,
 }
 
 /// Tells GitHub of a run while it goes on.

@@ -12,6 +12,7 @@ use super::check::workflow_files;
 use super::error::{CliError, ErrorKind, ExitCode};
 use super::report::{ReportTo, Telling};
 use super::stop::watch_signals;
+use super::trace::Tracing;
 use super::{labels, preview, repository, settings, write_note};
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::engine::{EngineOptions, Labels, unsupported};
@@ -267,21 +268,21 @@ fn execute(
     arguments: &RunArguments,
 ) -> Result<ExitCode, CliError> {
     let progress = progress(&prepared, arguments)?;
-    let telling = match arguments.report {
-        Some(ReportTo::GitHub) => {
-            let token = prepared.secrets.get("GITHUB_TOKEN");
-            let token = token.map(Value::to_display_string);
-            let of = (&*prepared.file, &prepared.event);
-            Some(Telling::begin(runtime, of, &prepared.tree, token)?)
-        }
-        None => None,
-    };
-    process::adopt_orphans();
+    let telling = telling(runtime, &prepared, arguments)?;
     let masker = Masker::new();
     for (_, value) in prepared.secrets.iter() {
         masker.add(&value.to_display_string());
     }
-    let recorder = Recorder::new(reporters(arguments));
+    let mut reporters = reporters(arguments);
+    let tracing = if arguments.report.contains(&ReportTo::Otlp) {
+        let tracing = Tracing::begin(runtime, &prepared.file, &prepared.tree, &masker)?;
+        reporters.extend(tracing.reporter());
+        Some(tracing)
+    } else {
+        None
+    };
+    process::adopt_orphans();
+    let recorder = Recorder::new(reporters);
     let workflow = &prepared.file.workflow;
     if workflow.concurrency.is_some() || workflow.jobs.values().any(|job| job.concurrency.is_some())
     {
@@ -335,6 +336,9 @@ fn execute(
         process::kill_adopted().await;
         report
     });
+    if let Some(tracing) = tracing {
+        tracing.end(runtime);
+    }
     if let Some(telling) = telling {
         telling.end(runtime, outcome.as_ref().ok().map(|report| report.outcome));
     }
@@ -342,6 +346,21 @@ fn execute(
         CliError::new(ErrorKind::Internal, "the run ended without a result").because(source)
     })?;
     Ok(exit_code(report.outcome))
+}
+
+/// Begins to tell GitHub of the run, where that is asked for.
+fn telling(
+    runtime: &Runtime,
+    prepared: &Prepared,
+    arguments: &RunArguments,
+) -> Result<Option<Telling>, CliError> {
+    if !arguments.report.contains(&ReportTo::GitHub) {
+        return Ok(None);
+    }
+    let token = prepared.secrets.get("GITHUB_TOKEN");
+    let token = token.map(Value::to_display_string);
+    let of = (&*prepared.file, &prepared.event);
+    Telling::begin(runtime, of, &prepared.tree, token).map(Some)
 }
 
 /// Returns who shows the run: at a terminal also what it does now.

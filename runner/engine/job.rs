@@ -134,9 +134,9 @@ impl JobReport {
                 reason: Some(masker.mask(&fault.chain())),
                 milliseconds: 0,
                 deploy: None,
+                is_timed_out: false,
             },
             outputs: Object::new(),
-            is_timed_out: false,
         }
     }
 }
@@ -365,9 +365,9 @@ impl JobRun {
                 reason: reason.map(|reason| self.masker.mask(&reason)),
                 milliseconds: 0,
                 deploy: self.deploy,
+                is_timed_out,
             },
             outputs,
-            is_timed_out,
         }
     }
 

@@ -110,6 +110,4 @@ pub struct JobReport {
     pub end: JobEnd,
     /// Its outputs.
     pub outputs: Object,
-    /// Whether its time limit ended it.
-    pub is_timed_out: bool,
 }

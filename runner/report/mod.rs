@@ -7,6 +7,7 @@ mod console;
 mod json;
 mod live;
 mod screen;
+mod trace;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ pub use console::{Console, ConsoleStyle, format_duration};
 pub use json::JsonLines;
 pub use live::Live;
 pub use screen::{LineKey, Screen, ScreenWriter, screen};
+pub use trace::{JobTrace, TracedEnd, TracedRun, Traces};
 
 /// Takes the events of a run.
 ///

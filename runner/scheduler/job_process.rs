@@ -317,12 +317,13 @@ fn outcome(report: JobReport) -> JobOutcome {
         reason,
         milliseconds,
         deploy,
+        is_timed_out,
     } = report.end;
     JobOutcome {
         conclusion,
         reason: reason.map(|reason| reason.as_str().to_owned()),
         outputs: serde_json::Value::from(&Value::from(report.outputs)),
-        is_timed_out: report.is_timed_out,
+        is_timed_out,
         deploy,
         milliseconds,
         findings: Findings::default(),

@@ -128,6 +128,7 @@ impl State {
                         reason,
                         milliseconds: 0,
                         deploy: None,
+                        is_timed_out: false,
                     };
                     self.run
                         .recorder
@@ -185,6 +186,7 @@ impl State {
             reason: Some(self.run.masker.mask(reason)),
             milliseconds: 0,
             deploy: None,
+            is_timed_out: false,
         };
         self.run
             .recorder
@@ -200,7 +202,7 @@ impl State {
         self.cancels.remove(&key);
         self.tally.add(
             report.end.conclusion,
-            report.is_timed_out,
+            report.end.is_timed_out,
             report.end.deploy,
         );
         let result = JobResult {

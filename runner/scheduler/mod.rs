@@ -28,6 +28,7 @@ mod shown;
 mod source;
 mod spool;
 mod submit;
+mod tracer;
 mod vault;
 mod worker;
 
@@ -58,5 +59,6 @@ pub use shown::{iso_time, job_json, run_json};
 pub use source::{ReadError, RepositoryWorkflows, parse_workflow, read_workflow};
 pub use spool::{Spool, SpoolLine, now};
 pub use submit::{Incoming, SubmitError, Submitted, Verdict, submit};
+pub use tracer::{Hints, Tracer};
 pub use vault::{KeyFinder, MAX_SECRET, OpenedSecrets, Vault, VaultError, secret_name};
 pub use worker::Worker;

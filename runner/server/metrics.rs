@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use prometheus_client::encoding::prometheus_text::{CONTENT_TYPE, encode};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -14,6 +15,7 @@ use super::Site;
 use super::problem::Problem;
 use crate::run::Timestamp;
 use crate::store::Count;
+use crate::telemetry;
 
 type Counts = Family<Vec<(&'static str, String)>, Gauge>;
 
@@ -73,6 +75,13 @@ pub(super) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, P
         "How long jobs took that ended since this process began",
         site.ledger.measures().job_seconds.clone(),
     );
+    if let Some(spans) = &site.spans {
+        registry.register(
+            "trace_spans",
+            "Spans of runs since this process began, by whether the collector has them",
+            told(spans.counts()),
+        );
+    }
     let mut text = String::new();
     if encode(&mut text, &registry).is_err() {
         return Err(Problem::new(
@@ -82,6 +91,15 @@ pub(super) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, P
     }
     let kind = HeaderValue::from_static(CONTENT_TYPE);
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+fn told(spans: telemetry::Counts) -> Family<Vec<(&'static str, String)>, Counter> {
+    let told = Family::<Vec<(&'static str, String)>, Counter>::default();
+    for (word, count) in [("sent", spans.sent), ("dropped", spans.dropped)] {
+        told.get_or_create(&vec![("outcome", word.to_owned())])
+            .inc_by(count);
+    }
+    told
 }
 
 fn counts(label: &'static str, counted: &[Count]) -> Counts {

@@ -23,6 +23,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use crate::scheduler::{AccessScope, Ledger, Repository, Room};
+use crate::telemetry::Exporter;
 
 pub use log::Live;
 pub use pages::Templates;
@@ -49,6 +50,8 @@ pub struct Site {
     pub token: Option<String>,
     /// Whether everybody may see how workflows ended, as a picture.
     pub has_public_badges: bool,
+    /// Who counts the spans that a collector is told, where one is.
+    pub spans: Option<Exporter>,
     /// What the readers of live logs share.
     pub live: Live,
     /// The pages.

@@ -50,6 +50,10 @@ struct Kept {
     /// The tokens of installations, with when they end.
     tokens: Vec<(String, i64)>,
     token_seconds: Option<i64>,
+    /// How many seconds its clock is beside ours.
+    skew: i64,
+    /// Whether its token may only read.
+    is_read_only: bool,
     refused: usize,
     objections: Vec<String>,
 }
@@ -232,6 +236,16 @@ impl GitHub {
         self.kept().token_seconds = Some(seconds);
     }
 
+    /// Sets its clock so many seconds beside ours.
+    pub(crate) fn runs_ahead(&self, seconds: i64) {
+        self.kept().skew = seconds;
+    }
+
+    /// Lets its token only read from here on.
+    pub(crate) fn allows_only_reading(&self) {
+        self.kept().is_read_only = true;
+    }
+
     /// Returns the tokens of installations that were handed out.
     pub(crate) fn tokens(&self) -> Vec<String> {
         let kept = self.kept();
@@ -371,6 +385,7 @@ impl Double {
         let parts: Vec<&str> = bare.trim_start_matches('/').split('/').collect();
         let mut kept = self.kept.lock().unwrap();
         let answer = match (method, parts.as_slice()) {
+            ("GET", ["repos", _, _]) => repository(&kept),
             ("POST", ["repos", _, _, "statuses", _]) => status(&body),
             ("GET", ["repos", _, _, "deployments"]) => {
                 Json(kept.deployments.clone()).into_response()
@@ -405,6 +420,18 @@ impl Double {
         }
         answer
     }
+}
+
+/// Answers with what the token may do, as it would be one of the classic kind, and with the time.
+fn repository(kept: &Kept) -> Response {
+    let body = json!({"full_name": "acme/demo", "permissions": {"pull": true, "push": !kept.is_read_only}});
+    let at = chrono::Utc::now() + chrono::Duration::seconds(kept.skew);
+    let date = at.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let mut answer = Json(body).into_response();
+    let headers = answer.headers_mut();
+    headers.insert("date", HeaderValue::from_str(&date).unwrap());
+    headers.insert("x-oauth-scopes", HeaderValue::from_static("repo, workflow"));
+    answer
 }
 
 fn status(body: &Value) -> Response {

@@ -1,6 +1,7 @@
 //! What the tests of several rooms need.
 
 pub(crate) mod app;
+pub(crate) mod collector;
 pub(crate) mod doubles;
 pub(crate) mod found;
 pub(crate) mod github;

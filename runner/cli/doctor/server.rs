@@ -16,6 +16,7 @@ use crate::docker::{Engine, local_socket};
 use crate::github::{Answer, ask};
 use crate::scheduler::{Room, free_space, shown_size};
 use crate::store::{LATEST, version_of};
+use crate::telemetry::Sending;
 
 /// A clock that is off by more is worth a warning: leases and signatures go by it.
 const MAX_SKEW: TimeDelta = TimeDelta::seconds(30);
@@ -44,6 +45,7 @@ pub(super) fn check(runtime: &Runtime, config: &ServeConfig, findings: &mut Find
             }
         }
         public_url(config, findings).await;
+        collector(config, findings).await;
     });
 }
 
@@ -286,6 +288,27 @@ async fn public_url(config: &ServeConfig, findings: &mut Findings) {
             SUBJECT,
             format!("`{url}` does not answer from here: {why}"),
             "the server may be down; GitHub must reach it for webhooks",
+        ),
+    }
+}
+
+/// Looks whether the collector of traces takes what it would be told.
+async fn collector(config: &ServeConfig, findings: &mut Findings) {
+    const SUBJECT: &str = "telemetry";
+    let Some(collector) = &config.collector else {
+        return;
+    };
+    let taken = match Sending::new(collector.clone()) {
+        Ok((_, sending)) => sending.probe().await,
+        Err(error) => Err(error.to_string()),
+    };
+    match taken {
+        Ok(()) => findings.add(Level::Ok, SUBJECT, "the collector takes traces"),
+        Err(why) => findings.with_hint(
+            Level::Warning,
+            SUBJECT,
+            format!("the collector takes no traces: {why}"),
+            "runs are not harmed; what it does not get is counted in /metrics",
         ),
     }
 }

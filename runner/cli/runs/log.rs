@@ -180,6 +180,7 @@ impl Printer {
                 reason: job.reason.as_ref().map(|reason| self.masker.mask(reason)),
                 milliseconds: job.milliseconds.unwrap_or(0),
                 deploy: job.deploy,
+                is_timed_out: job.is_timed_out,
             };
             self.console
                 .report(&RunEvent::JobFinished { job: job.job, end });

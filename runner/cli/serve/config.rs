@@ -15,10 +15,12 @@ use super::app::{AppConfig, WrittenApp};
 use super::arguments::ServerArguments;
 use super::keeping::{self, WrittenKeep};
 use super::telling::{self, WrittenChannel};
+use super::traces::WrittenTelemetry;
 use crate::engine::Labels;
 use crate::github;
 use crate::notify::Channel;
 use crate::scheduler::{Forks, Keep, Repository, Subscriptions};
+use crate::telemetry::Collector;
 
 /// How often a repository is looked at where the file does not say it.
 const POLL: Duration = Duration::from_secs(30);
@@ -44,6 +46,7 @@ struct Written {
     keep: WrittenKeep,
     #[serde(default, rename = "notify")]
     channels: Vec<WrittenChannel>,
+    telemetry: Option<WrittenTelemetry>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     server: Option<WrittenServer>,
@@ -139,6 +142,8 @@ pub(in super::super) struct ServeConfig {
     pub(in super::super) subscriptions: Subscriptions,
     /// How they are told; none where the values of secrets are left alone.
     pub(in super::super) channels: Vec<Channel>,
+    /// The collector that is told of runs, if one is.
+    pub(in super::super) collector: Option<Collector>,
     /// Labels that are served beside those of every machine.
     pub(in super::super) labels: Labels,
     /// The repositories, by name.
@@ -251,6 +256,7 @@ impl ServeConfig {
         for channel in &written.channels {
             channels.extend(channel.channel(&folder, values)?);
         }
+        let collector = telemetry(written.telemetry.as_ref(), &folder, values)?;
         let missed = server.as_ref().and_then(|server| server.missed.as_ref());
         let missed_deliveries =
             duration("`server.missed-deliveries`", missed, MISSED).map_err(invalid)?;
@@ -276,6 +282,7 @@ impl ServeConfig {
             keep,
             subscriptions,
             channels,
+            collector,
             labels,
             repositories,
             server: server.map(|server| server.config),
@@ -332,6 +339,15 @@ impl Written {
             )
         })
     }
+}
+
+/// Returns the collector that is told of runs, if one is.
+fn telemetry(
+    written: Option<&WrittenTelemetry>,
+    folder: &Path,
+    values: Values,
+) -> Result<Option<Collector>, CliError> {
+    written.map_or(Ok(None), |telemetry| telemetry.read(folder, values))
 }
 
 /// Reads a time; errors in words.

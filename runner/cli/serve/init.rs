@@ -98,6 +98,12 @@ slots = 2
 # webhook = {{ url = {{ file = "/etc/runner/webhook" }}, template = "notice.json" }}
 # email = {{ server = "smtp.example.com:587", user = "runner", password = {{ env = "SMTP_PASSWORD" }}, from = "runner@example.com", to = ["team@example.com"] }}
 
+# A collector of OpenTelemetry that is told of runs: where, and what proves who we are. Without `endpoint` the variables OTEL_EXPORTER_OTLP_* say it.
+# [telemetry]
+# endpoint = "https://otlp.example.com:4318"
+# headers = {{ authorization = {{ file = "/etc/runner/otlp" }} }}
+# service-name = "runner"
+
 # Labels that jobs may name in `runs-on`, beside `ubuntu-latest`, `self-hosted` and `linux`.
 # [labels]
 # gpu = "host"

@@ -13,6 +13,7 @@ mod secret;
 mod supervisor;
 mod telling;
 mod token;
+mod traces;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -37,6 +38,7 @@ use crate::scheduler::{
 };
 use crate::server::{Live, Site, Templates, answer};
 use crate::store::{self, Role};
+use crate::telemetry::Exporter;
 use crate::trigger::{Inbox, Poll, Schedules};
 use arguments::{DATABASE_VARIABLE, DispatchArguments, ServeArguments};
 use config::{ServeConfig, ServerConfig, Values, Watched};
@@ -45,6 +47,9 @@ pub(super) use init::init;
 pub(super) use notify::notify;
 pub(super) use secret::secret;
 pub(super) use token::token;
+
+/// What the answers are made of.
+type Shared = (Ledger, Room, Repositories, Option<Exporter>);
 
 /// The repositories that are watched, by name.
 type Repositories = Arc<HashMap<String, Repository>>;
@@ -73,11 +78,9 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         vault.check(&ledger).await.map_err(cannot_open)?;
         let mut tasks = JoinSet::new();
         announce(&config);
-        let by_name = |(name, watched): (&String, &Watched)| {
-            (name.clone(), watched.repository.clone())
-        };
-        let repositories: Repositories =
-            Arc::new(config.repositories.iter().map(by_name).collect());
+        let repositories = by_name(&config);
+        let (ledger, spans) =
+            traces::trace(&mut tasks, (&config, &machine), (ledger, &repositories), &stop)?;
         let terms = terms();
         let room = Room::new(&config.data, config.min_free);
         let spools = config.data.join("spool");
@@ -99,7 +102,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
         };
         tasks.spawn(worker.run(stop.clone()));
         if let Some(server) = &config.server {
-            let shared = (ledger.clone(), room.clone(), repositories);
+            let shared = (ledger.clone(), room.clone(), repositories, spans);
             listen(&mut tasks, (&config, server), shared, &stop).await?;
         }
         tasks.spawn(inbox(&config, &ledger).run(stop.clone()));
@@ -146,6 +149,12 @@ fn heed_losses(
     let clearing = Clearing::new(machine, spools, settings::variable("DOCKER_HOST"));
     tasks.spawn(clearing.clone().run(stop.clone()));
     clearing
+}
+
+/// Returns the repositories that are watched.
+fn by_name(config: &ServeConfig) -> Repositories {
+    let named = |(name, watched): (&String, &Watched)| (name.clone(), watched.repository.clone());
+    Arc::new(config.repositories.iter().map(named).collect())
 }
 
 /// Says why a server does not start that cannot open its secrets: every job that has one would fail.
@@ -200,7 +209,7 @@ fn watch(
 async fn listen(
     tasks: &mut JoinSet<()>,
     (config, server): (&ServeConfig, &ServerConfig),
-    shared: (Ledger, Room, Repositories),
+    shared: Shared,
     stop: &CancellationToken,
 ) -> Result<(), CliError> {
     let (site, listener) = site(config, server, shared, stop).await?;
@@ -249,7 +258,7 @@ fn announce(config: &ServeConfig) {
 async fn site(
     config: &ServeConfig,
     server: &ServerConfig,
-    (ledger, room, repositories): (Ledger, Room, Repositories),
+    (ledger, room, repositories, spans): Shared,
     stop: &CancellationToken,
 ) -> Result<(Arc<Site>, TcpListener), CliError> {
     let is_guarded =
@@ -293,6 +302,7 @@ async fn site(
         repositories,
         token: server.token.clone(),
         has_public_badges: server.has_public_badges,
+        spans,
         live: Live::new(stop.clone()),
         templates,
     };

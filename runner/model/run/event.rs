@@ -228,6 +228,9 @@ pub struct JobEnd {
     pub milliseconds: u64,
     /// What became of a deployment that it had open.
     pub deploy: Option<DeployOutcome>,
+    /// Whether its time limit ended it.
+    #[serde(default)]
+    pub is_timed_out: bool,
 }
 
 /// What became of a deployment that did not go through, or whose job did not; the worst comes last.

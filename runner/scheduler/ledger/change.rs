@@ -321,6 +321,7 @@ impl Ledger {
         self.tell(tx, run).await?;
         self.announce_run(tx, run, "completed").await?;
         self.notify(tx, run, &jobs).await?;
+        self.hints.run_ends(run, &jobs);
         if let Some(group) = &run.concurrency_group {
             self.leave_group(tx, &run.repository, group).await?;
         }

@@ -75,7 +75,7 @@ impl Ledger {
         asker: (&str, Duration),
     ) -> Result<Option<LostJob>, LedgerError> {
         let claimed = seen.claimed();
-        transaction!(self, tx, {
+        let lost = transaction!(self, tx, {
             let mut run = self.locked(&mut tx, &seen.run).await?;
             // It may have spoken up, or another machine was quicker.
             let lost = tx.lost_jobs().await?;
@@ -93,7 +93,11 @@ impl Ledger {
                     })
                 }
             }
-        })
+        })?;
+        if lost.as_ref().is_some_and(|lost| lost.taken == Taken::Ended) {
+            self.hints.job_ended(&claimed);
+        }
+        Ok(lost)
     }
 
     async fn judge(

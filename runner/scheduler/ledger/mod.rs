@@ -33,6 +33,7 @@ use tokio::sync::Notify;
 use super::document::{Change, RunDocument};
 use super::findings::Findings;
 use super::measures::Measures;
+use super::tracer::Hints;
 use crate::engine::Labels;
 use crate::plan::Progress;
 use crate::run::{Attempt, Conclusion, DeployOutcome, RunId, Status, Timestamp};
@@ -223,6 +224,8 @@ pub struct Ledger {
     subscriptions: Arc<Subscriptions>,
     plans: Arc<Mutex<HashMap<(RunId, Attempt), Planned>>>,
     measures: Measures,
+    /// Told of what ended, where traces are made of it.
+    hints: Hints,
     /// Told whenever a job may be there to be taken, or one is to be cancelled.
     changed: Arc<Notify>,
 }
@@ -289,6 +292,7 @@ impl Ledger {
             subscriptions: Arc::default(),
             plans: Arc::default(),
             measures: Measures::default(),
+            hints: Hints::default(),
             changed: Arc::new(Notify::new()),
         }
     }
@@ -297,6 +301,13 @@ impl Ledger {
     #[must_use]
     pub fn telling(mut self, subscriptions: Subscriptions) -> Self {
         self.subscriptions = Arc::new(subscriptions);
+        self
+    }
+
+    /// Has traces made of what ends in this process.
+    #[must_use]
+    pub fn tracing(mut self, hints: Hints) -> Self {
+        self.hints = hints;
         self
     }
 
@@ -539,6 +550,7 @@ impl Ledger {
             run.repository
         })?;
         self.measures.job_ended(&repository, outcome);
+        self.hints.job_ended(claimed);
         self.changed.notify_waiters();
         Ok(())
     }
