@@ -86,6 +86,8 @@ mod serve;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod smtp;
+#[cfg(test)]
 mod ssh;
 #[cfg(test)]
 mod terminal;
