@@ -187,7 +187,7 @@ fn a_reader_holds_up_no_server_that_stops_and_finds_the_next_one() {
     server.push("go");
     server.reached("1", "in_progress");
     let mut reader = Reader::open(&address, STREAM, None);
-    let id = last_id(&reader.until("line one"));
+    let id = last_id(&reader.until("\"text\":\"line one"));
     let log = server.stop();
     assert!(log.contains("the next server follows them"), "{log}");
     server.start_with(&[("LIVE_TEST_TOKEN", VALUE)]);
