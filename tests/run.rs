@@ -310,10 +310,14 @@ fn javascript_actions_run_pre_first_and_post_last_in_reverse_order() {
 
 #[test]
 fn an_action_that_is_nowhere_fails_its_job_before_the_first_step() {
-    steps("      - run: echo ran\n      - uses: acme/nowhere@v1\n")
-        .code(10)
-        .says("`acme/nowhere@v1` is not here")
-        .never_says("\"ran\"");
+    // Its condition is known only when the run has begun.
+    job(
+        "    if: always()\n",
+        "      - run: echo ran\n      - uses: acme/nowhere@v1\n",
+    )
+    .code(10)
+    .says("`acme/nowhere@v1` is not here")
+    .never_says("\"ran\"");
 }
 
 #[test]
@@ -496,4 +500,25 @@ fn a_problem_matcher_makes_annotations_of_lines_until_it_is_removed() {
     let second = annotations[1]["message"].as_str().unwrap();
     assert!(second.contains("`nowhere.json` is not used"), "{second}");
     assert!(answer.log().contains(&"plain".to_owned()));
+}
+
+#[test]
+fn an_action_that_is_not_here_is_refused_before_anything_starts() {
+    let uses = |keys: &str, action: &str| {
+        job(
+            keys,
+            &format!("      - run: echo began\n      - uses: {action}\n"),
+        )
+    };
+    let refused = uses("", "actions/setup-node@v4");
+    refused.code(3).never_says("began");
+    refused.complains("the action `actions/setup-node` is not here");
+    uses("", "runner/check-out@v1")
+        .code(3)
+        .complains("did you mean `runner/checkout`?");
+    uses(
+        "    if: github.ref == 'refs/heads/none'\n",
+        "actions/setup-node@v4",
+    )
+    .code(0);
 }

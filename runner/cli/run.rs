@@ -15,7 +15,7 @@ use super::stop::watch_signals;
 use super::trace::Tracing;
 use super::{labels, preview, repository, settings, write_note};
 use crate::diagnostic::{Diagnostic, has_errors};
-use crate::engine::{EngineOptions, Labels, unsupported};
+use crate::engine::{EngineOptions, Labels, absent_actions, unsupported};
 use crate::event::TriggerEvent;
 use crate::expression::{Object, Value};
 use crate::git::{WorkingTree, working_tree};
@@ -108,7 +108,8 @@ fn prepare(arguments: &RunArguments) -> Result<Result<Prepared, NotBegun>, CliEr
         actions_dir: arguments.actions_dir.clone(),
     };
     let file = match read_workflow(&path, &name) {
-        Ok((file, problems)) => match refuse(&path, &file, problems, &labels, &loader) {
+        Ok((file, problems)) => match refuse(&path, &file, problems, (&labels, &loader), arguments)
+        {
             Ok(()) => Arc::new(file),
             Err(reason) => return Ok(Err(NotBegun::Rejected(reason))),
         },
@@ -192,14 +193,22 @@ fn refuse(
     path: &Path,
     file: &WorkflowFile,
     mut problems: Vec<Diagnostic>,
-    labels: &Labels,
-    loader: &RepositoryWorkflows,
+    (labels, loader): (&Labels, &RepositoryWorkflows),
+    arguments: &RunArguments,
 ) -> Result<(), String> {
-    let lacking = unsupported(&file.workflow, Some(labels));
+    let mut lacking = unsupported(&file.workflow, Some(labels));
+    // With one job alone, those of the others do not matter.
+    if arguments.job.is_none() {
+        let built_in = crate::actions::registry(settings::whole_env());
+        let folder = arguments.actions_dir.as_deref();
+        lacking.extend(absent_actions(&file.workflow, &built_in, folder));
+    }
     problems.extend(linked(&file.workflow, &|uses| loader.find(uses)));
     if has_errors(&problems) || !lacking.is_empty() {
         let all: Vec<Diagnostic> = problems.into_iter().chain(lacking).collect();
-        print_problems(&path.display().to_string(), &file.source, &all);
+        let shown = path.display().to_string();
+        print_problems(&shown, &file.source, &all);
+        write_note(&format!("error: `{shown}` was not run: see above"));
         return Err(all.first().map_or(String::new(), ToString::to_string));
     }
     Ok(())

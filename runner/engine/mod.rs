@@ -50,7 +50,7 @@ pub use build_machine::{BuildMachine, BuildMachineError};
 pub use files::hash_files;
 pub use job::run_job;
 pub use label::{Labels, Place, is_served};
-pub use support::unsupported;
+pub use support::{absent_actions, unsupported};
 
 /// What is the same for all jobs that this process runs.
 #[derive(Debug, Clone)]

@@ -1,9 +1,12 @@
 //! What GitHub runs and this program cannot run yet: refused by name before anything starts.
 
+use std::path::Path;
+
+use super::action::ActionRegistry;
 use super::label::Labels;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::workflow::{
-    Job, JobBody, Located, Step, StepBody, StepsJob, Token, TokenKind, Workflow,
+    ActionReference, Job, JobBody, Located, Step, StepBody, StepsJob, Token, TokenKind, Workflow,
 };
 
 /// Returns a warning for everything in a workflow that cannot be run.
@@ -25,6 +28,54 @@ pub fn unsupported(workflow: &Workflow, labels: Option<&Labels>) -> Vec<Diagnost
         }
     }
     found
+}
+
+/// Warns of each action that a job surely needs and that is neither built in nor in `folder`, where
+/// actions lie as `owner/repository`: nothing is fetched.
+///
+/// A job gets its actions before its first step, whatever the conditions of its steps; one with a
+/// condition of its own may be skipped, and fails by itself if it is not.
+pub fn absent_actions(
+    workflow: &Workflow,
+    built_in: &ActionRegistry,
+    folder: Option<&Path>,
+) -> Vec<Diagnostic> {
+    let jobs = workflow.jobs.values();
+    let steps = jobs
+        .filter(|job| !job.condition.is_written)
+        .filter_map(|job| match &job.body {
+            JobBody::Steps(body) => Some(&body.steps),
+            JobBody::Call(_) => None,
+        })
+        .flatten();
+    let absent = steps.filter_map(|step| {
+        let StepBody::Uses { uses, .. } = &step.body else {
+            return None;
+        };
+        let ActionReference::Repository {
+            owner,
+            repository,
+            path,
+            ..
+        } = &uses.value
+        else {
+            return None;
+        };
+        let place = Path::new(owner).join(repository).join(path);
+        let name = place.to_string_lossy().trim_end_matches('/').to_owned();
+        let is_there = built_in.get(&name).is_some()
+            || folder.is_some_and(|folder| folder.join(&place).is_dir());
+        let near = || crate::diagnostic::nearest(&name, built_in.names());
+        (!is_there).then(|| {
+            let hint = match near() {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("nothing is fetched: put the action at {name} in a folder, and name that folder by --actions-dir"),
+            };
+            let message = format!("the action `{name}` is not here");
+            Diagnostic::warning("absent-action", &uses.span, message).with_hint(hint)
+        })
+    });
+    absent.collect()
 }
 
 fn warn(found: &mut Vec<Diagnostic>, span: &Span, what: &str) {

@@ -2,6 +2,8 @@
 
 mod mirror;
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use git2::{DiffOptions, Oid, Repository, StatusOptions};
@@ -199,9 +201,77 @@ pub fn uncommitted(root: &Path) -> Result<Vec<String>, GitError> {
         .collect())
 }
 
+/// Has git leave a path out that lies in a working tree, by the list that is this clone's alone
+/// (`info/exclude`); tells whether it was added.
+///
+/// Does nothing where the path lies in no working tree, or is ignored or tracked already.
+pub fn leave_out(path: &Path) -> io::Result<bool> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(false);
+    };
+    let folder = std::path::absolute(folder)?.canonicalize()?;
+    let Ok(repository) = Repository::discover(&folder) else {
+        return Ok(false);
+    };
+    let root = repository
+        .workdir()
+        .and_then(|root| root.canonicalize().ok());
+    let Some(inside) = root.and_then(|root| {
+        let inside = folder.strip_prefix(root).ok()?;
+        Some(inside.join(name))
+    }) else {
+        return Ok(false);
+    };
+    let is_tracked = repository
+        .index()
+        .is_ok_and(|index| index.get_path(&inside, 0).is_some());
+    if is_tracked || repository.is_path_ignored(&inside).unwrap_or(false) {
+        return Ok(false);
+    }
+    let list = repository.commondir().join("info/exclude");
+    if let Some(folder) = list.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let before = match fs::read_to_string(&list) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let start = if before.is_empty() || before.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    let mut list = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(list)?;
+    list.write_all(format!("{start}/{}\n", inside.display()).as_bytes())?;
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_of_a_working_tree_is_none_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        assert!(!leave_out(&root.join("a.key")).unwrap(), "no working tree");
+        Repository::init(root).unwrap();
+        fs::write(root.join(".git/info/exclude"), "/other").unwrap();
+        fs::create_dir_all(root.join("in/data")).unwrap();
+        for path in ["in/data.key", "in/data/store", "in/kept"] {
+            fs::write(root.join(path), "x").unwrap();
+        }
+        assert!(leave_out(&root.join("in/data.key")).unwrap());
+        assert!(leave_out(&root.join("in/data")).unwrap());
+        assert!(!leave_out(&root.join("in/data")).unwrap(), "ignored by now");
+        assert_eq!(files(root).unwrap(), [PathBuf::from("in/kept")]);
+        let list = fs::read_to_string(root.join(".git/info/exclude")).unwrap();
+        assert_eq!(list, "/other\n/in/data.key\n/in/data\n");
+    }
 
     #[test]
     fn addresses_of_repositories_are_taken_apart() {

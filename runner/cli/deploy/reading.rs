@@ -20,7 +20,7 @@ use crate::{
     },
     deploy::{self, Fleet, Host, Look, lock_words},
     docker::{Listed, LogOptions, State},
-    release::{HistoryLine, HostName, Outcome, Spec, TRANSACTION_LABEL},
+    release::{HistoryLine, HostName, LEASE_LIFE, Outcome, Spec, TRANSACTION_LABEL},
 };
 
 /// How many lines of logs are shown unless asked for otherwise.
@@ -256,6 +256,14 @@ pub(super) async fn lock(arguments: &SiteArguments, gives: bool) -> Result<ExitC
             })?;
         }
         write_line("the lock is free");
+        let lock = state.and_then(|state| state.lock.as_ref());
+        if let Some(lock) = lock.filter(|lock| lock.lease.is_some() && lock.age < LEASE_LIFE) {
+            write_note(&format!(
+                "warning: it was held, and renewed {} ago ({}): if that deploy runs, it stops where it is and leaves it to the next command",
+                seconds(lock.age.to_duration()),
+                lock_words(lock),
+            ));
+        }
     } else {
         match state.and_then(|state| state.lock.as_ref()) {
             None => write_line("there is no deploy lock"),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::error::{CliError, ErrorKind};
 use super::super::settings;
 use super::config::ServeConfig;
+use super::machine::leave_out_of_git;
 use crate::scheduler::Vault;
 use crate::store::SealingKey;
 
@@ -86,6 +87,7 @@ pub(super) fn key(
         )
         .because(source)
     })?;
+    leave_out_of_git(&path);
     Ok((key, Some(path)))
 }
 

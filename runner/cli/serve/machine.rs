@@ -8,7 +8,9 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::super::error::{CliError, ErrorKind};
+use super::super::write_note;
 use super::config::ServeConfig;
+use crate::git::leave_out;
 use crate::scheduler::{Ledger, now};
 use crate::store::Store;
 
@@ -55,6 +57,7 @@ pub(in super::super) fn shown(url: &str) -> String {
 
 fn make_folder(path: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt as _;
+    let is_there = path.exists();
     // Logs are masked, but who may read them is still for the owner to say.
     let made = std::fs::DirBuilder::new()
         .recursive(true)
@@ -66,7 +69,26 @@ fn make_folder(path: &Path) -> Result<(), CliError> {
             format!("the folder `{}` could not be made", path.display()),
         )
         .because(source)
-    })
+    })?;
+    if !is_there {
+        leave_out_of_git(path);
+    }
+    Ok(())
+}
+
+/// Keeps what is the server's own out of commits and of the workspaces of jobs, where it lies in a
+/// working tree.
+pub(super) fn leave_out_of_git(path: &Path) {
+    let shown = path.display();
+    match leave_out(path) {
+        Ok(true) => write_note(&format!(
+            "note: git leaves out `{shown}` (.git/info/exclude)"
+        )),
+        Ok(false) => {}
+        Err(error) => write_note(&format!(
+            "warning: `{shown}` lies in a git repository and is not ignored there ({error}): do not commit it"
+        )),
+    }
 }
 
 /// Takes the folder for this server until what is returned is dropped; refuses where another has it.

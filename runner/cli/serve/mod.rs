@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{CliError, ErrorKind, ExitCode};
 use super::run::pairs;
-use super::stop::watch_signals;
+use super::stop::{watch_signals, watch_stop};
 use super::{settings, write_line, write_note};
 use crate::process;
 use crate::run::Terms;
@@ -72,7 +72,7 @@ pub(super) fn serve(runtime: &Runtime, arguments: &ServeArguments) -> Result<Exi
     runtime.block_on(async {
         let stop = CancellationToken::new();
         // From the first moment: a server that is stopped while it starts stops in order.
-        let signals = runtime.spawn(watch_signals(stop.clone(), CancellationToken::new()));
+        let signals = runtime.spawn(watch_stop(stop.clone()));
         let ledger = machine::open_ledger(&config).await?;
         let vault = key::vault(&config);
         vault.check(&ledger).await.map_err(cannot_open)?;
