@@ -265,6 +265,26 @@ fn a_composite_action_has_contexts_of_its_own() {
 }
 
 #[test]
+fn an_action_that_removes_a_command_file_harms_no_later_one() {
+    let manifest = "name: n\ndescription: n\nruns: {using: node20, main: main.js}\n";
+    let script = "require('fs').unlinkSync(process.env.GITHUB_STATE);\nconsole.log('removed');\n";
+    let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: acme/n@v1\n      - uses: acme/n@v1\n";
+    let test = Test::new()
+        .workflow(workflow)
+        .file("actions/acme/n/action.yml", manifest)
+        .file("actions/acme/n/main.js", script)
+        .args(&[
+            "run",
+            "w.yml",
+            "--format",
+            "json",
+            "--actions-dir",
+            "actions",
+        ]);
+    test.run().code(0).says("removed");
+}
+
+#[test]
 fn javascript_actions_run_pre_first_and_post_last_in_reverse_order() {
     let manifest = "name: n\ndescription: n\ninputs: {name: {required: true}}\nruns: {using: node20, pre: pre.js, main: main.js, post: post.js}\n";
     let script = |stage: &str| {

@@ -197,8 +197,8 @@ fn refuse(
     arguments: &RunArguments,
 ) -> Result<(), String> {
     let mut lacking = unsupported(&file.workflow, Some(labels));
-    // With one job alone, those of the others do not matter.
-    if arguments.job.is_none() {
+    // With one job alone, those of the others do not matter; a plan needs none.
+    if arguments.job.is_none() && !arguments.plan {
         let built_in = crate::actions::registry(settings::whole_env());
         let folder = arguments.actions_dir.as_deref();
         lacking.extend(absent_actions(&file.workflow, &built_in, folder));

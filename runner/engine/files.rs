@@ -228,6 +228,8 @@ impl Folders {
 pub(super) struct CommandFiles {
     /// The folder that they are in.
     pub(super) folder: PathBuf,
+    /// Whether it is this step's alone.
+    owns_folder: bool,
     pub(super) env: CommandPath,
     pub(super) output: CommandPath,
     pub(super) path: CommandPath,
@@ -339,6 +341,7 @@ impl CommandFiles {
             state: make("save_state")?,
             summary: make("step_summary")?,
             folder,
+            owns_folder: for_container,
         })
     }
 
@@ -372,8 +375,10 @@ impl CommandFiles {
             // A step may have removed its own.
             drop(fs::remove_file(path));
         }
-        // Its script stays, and the folder that all steps on this host share.
-        drop(fs::remove_dir(&self.folder));
+        // The folder that all steps on this host share stays, and one that its script is in.
+        if self.owns_folder {
+            drop(fs::remove_dir(&self.folder));
+        }
     }
 }
 
